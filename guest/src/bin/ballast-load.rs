@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The load generator's command line.
+//! Never holds anything but arguments, the window and output.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use ballast_guest::cli::{self, refuse};
+use ballast_guest::load::{Group, Report, Spinners, take_over_if_worker};
+use ballast_guest::sys;
+use clap::Parser;
+
+/// Time between two looks at where the workers run.
+const LOOK_NS: u64 = 200_000_000;
+/// Longest window or warm-up: a day.
+const LONGEST_SECONDS: f64 = 86_400.0;
+
+/// Spins, and reports the CPU time every worker got, measured from outside.
+#[derive(Parser)]
+#[command(version, after_help = GROUP_HELP)]
+struct Arguments {
+    /// Length of the measured window
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+    /// Time the load runs before the window
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    warmup: f64,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Groups of workers, for example count=9,nice=0,cpus=0-3
+    #[arg(required = true, value_name = "GROUP")]
+    groups: Vec<String>,
+}
+
+const GROUP_HELP: &str = "\
+GROUP is key=value,key=value with
+  count=N           worker processes (1)
+  threads=N         threads in each; a worker's CPU time is their sum (1)
+  nice=N            -20 to 19 (0)
+  cpus=LIST         CPUs the workers are confined to, for example 0-3,8 (all)
+  duty=PERCENT      share of each period a thread runs, by its CPU time (100)
+  period-ms=MS      length of a duty period (20)
+  policy=POLICY     normal, batch, idle, ext or fifo (normal)
+  name=NAME         name in the report (nice and the nice value)";
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=LONGEST_SECONDS).contains(&value) => Ok(value),
+        _ => Err(format!("give seconds from 0 to {LONGEST_SECONDS}")),
+    }
+}
+
+fn main() -> ExitCode {
+    take_over_if_worker();
+    let arguments: Arguments = match cli::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let groups = arguments.groups.iter().map(|text| Group::parse(text));
+    let groups = match groups.collect::<Result<Vec<Group>, String>>() {
+        Ok(groups) => groups,
+        Err(why) => return refuse(format_args!("GROUP: {why}")),
+    };
+    match run(&arguments, &groups) {
+        Ok(report) => print(&arguments, &report),
+        Err(why) => refuse(format_args!("{why:#}")),
+    }
+}
+
+fn run(arguments: &Arguments, groups: &[Group]) -> Result<Report> {
+    sys::observe_promptly();
+    let spinners = Spinners::start(groups)?;
+    std::thread::sleep(Duration::from_secs_f64(arguments.warmup));
+    let before = spinners.sample()?;
+    let mut cpus: Vec<usize> = before.iter().map(|sample| sample.last_cpu).collect();
+    let mut migrations = vec![0; cpus.len()];
+    let end_ns = sys::monotonic_ns() + (arguments.seconds * 1e9) as u64;
+    while sys::monotonic_ns() < end_ns {
+        sys::sleep_until(end_ns.min(sys::monotonic_ns() + LOOK_NS));
+        let now = spinners.last_cpus()?;
+        for (seen, (old, new)) in migrations.iter_mut().zip(cpus.iter().zip(&now)) {
+            *seen += u64::from(old != new);
+        }
+        cpus = now;
+    }
+    let after = spinners.sample()?;
+    Ok(Report::new(
+        arguments.seconds,
+        groups,
+        &before,
+        &after,
+        &migrations,
+    ))
+}
+
+fn print(arguments: &Arguments, report: &Report) -> ExitCode {
+    if !arguments.json {
+        print!("{}", report.to_table());
+        return ExitCode::SUCCESS;
+    }
+    match serde_json::to_string_pretty(report) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => refuse(format_args!("writing the report: {why}")),
+    }
+}

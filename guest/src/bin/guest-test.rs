@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The guest's test program: list, run, measure, demo.
+//! Never holds a test.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use ballast_guest::cli::{self, refuse};
+use ballast_guest::load::take_over_if_worker;
+use ballast_guest::table::Table;
+use ballast_guest::tests::{self, Test};
+use ballast_guest::{demo, measure, scheduler, sys};
+use clap::{Parser, Subcommand};
+
+/// Tests scx_ballast on the machine this runs on: a guest made for it.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = false)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Lists the tests, with the machine and kernels each wants
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs tests in the order given, in this boot
+    Run {
+        /// Names from `list`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Measures the promised figures and holds them to their targets
+    Measure {
+        /// Times each scenario is run
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        repeat: u32,
+        /// Names from `list`; none means all that have promised figures
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Shows what the scheduler does, for people who see it for the first time
+    Demo,
+}
+
+fn main() -> ExitCode {
+    take_over_if_worker();
+    let arguments: Arguments = match cli::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    match work(&arguments.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) if why.is::<UnknownTest>() => refuse(why),
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug)]
+struct UnknownTest(String);
+
+impl std::fmt::Display for UnknownTest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no test `{}`; see `guest-test list`", self.0)
+    }
+}
+
+impl std::error::Error for UnknownTest {}
+
+fn work(job: &Job) -> Result<bool> {
+    match job {
+        Job::List { json } => list(*json),
+        Job::Run { names } => run(&find(names)?),
+        Job::Measure { repeat, names } if names.is_empty() => {
+            prepare();
+            measure::measure(&tests::all(), *repeat)
+        }
+        Job::Measure { repeat, names } => {
+            let chosen = find(names)?;
+            if let Some(test) = chosen.iter().find(|test| !test.measured) {
+                bail!("test `{}` has no promised figures", test.name);
+            }
+            prepare();
+            measure::measure(&chosen, *repeat)
+        }
+        Job::Demo => {
+            prepare();
+            demo::run().inspect_err(|_| {
+                println!("the scheduler's last lines:\n{}", scheduler::log_tail());
+            })?;
+            Ok(true)
+        }
+    }
+}
+
+fn prepare() {
+    sys::observe_promptly();
+}
+
+fn find(names: &[String]) -> Result<Vec<Test>> {
+    let all = tests::all();
+    let one = |name: &String| {
+        let test = all.iter().find(|test| test.name == name).copied();
+        test.ok_or_else(|| UnknownTest(name.clone()).into())
+    };
+    names.iter().map(one).collect()
+}
+
+fn list(json: bool) -> Result<bool> {
+    let tests = tests::all();
+    if json {
+        println!(
+            "{}",
+            serde_json::to_string(&tests).context("writing the list")?
+        );
+        return Ok(true);
+    }
+    let mut table = Table::new(&["test", "topology", "kernels", "timeout"]);
+    for test in tests {
+        table.row([
+            test.name.to_owned(),
+            test.topology.to_owned(),
+            test.kernels.join(" "),
+            format!("{} s", test.timeout_secs),
+        ]);
+    }
+    print!("{table}");
+    Ok(true)
+}
+
+fn run(chosen: &[Test]) -> Result<bool> {
+    prepare();
+    let mut good = true;
+    for test in chosen {
+        println!("{} …", test.name);
+        let outcome = tests::run(test, false)?;
+        println!("  took {:.1} s", outcome.elapsed.as_secs_f64());
+        if outcome.failures.is_empty() {
+            println!("TEST {} ok", test.name);
+        } else {
+            good = false;
+            println!("TEST {} FAILED: {}", test.name, one_line(&outcome.failures));
+        }
+        std::io::stdout().flush().context("writing the result")?;
+    }
+    Ok(good)
+}
+
+/// The failures on the one line the harness looks for.
+fn one_line(failures: &[String]) -> String {
+    let lines = failures.iter().flat_map(|why| why.lines());
+    lines.map(str::trim).collect::<Vec<&str>>().join("; ")
+}

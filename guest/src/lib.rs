@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What runs inside the test guest: the load generator, the tests, the figures and the demo.
+//! Never links the scheduler: everything is seen from outside, as a user would see it.
+
+pub mod checks;
+pub mod cli;
+pub mod cpus;
+pub mod demo;
+pub mod entitlement;
+pub mod kmsg;
+pub mod load;
+pub mod machine;
+pub mod measure;
+pub mod scheduler;
+pub mod stats;
+pub mod stress;
+pub mod sys;
+pub mod table;
+pub mod tests;

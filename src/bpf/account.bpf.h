@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * account.bpf.h owns the sums of a task's row: how long it ran, waited and
+ * slept. It must never average or decide: that is the daemon's part.
+ */
+#ifndef BALLAST_ACCOUNT_BPF_H
+#define BALLAST_ACCOUNT_BPF_H
+
+#include "types.bpf.h"
+
+#define STATE_MASK ((1ULL << BALLAST_STATE_BITS) - 1)
+
+static __always_inline u32 row_state(const struct ballast_row *row)
+{
+	return row->since_state & STATE_MASK;
+}
+
+/*
+ * Enter @state at @now. `since` and one sum move by the same amount, which is
+ * what lets a reader detect a torn row; see struct ballast_row.
+ */
+static __always_inline void enter_state(struct ballast_row *row, u32 state, u64 now)
+{
+	u64 since_ns = row->since_state >> BALLAST_STATE_BITS;
+	u64 spent_ns = elapsed_ns(since_ns, now);
+
+	switch (row_state(row)) {
+	case BALLAST_RUN:
+		row->run_ns += spent_ns;
+		break;
+	case BALLAST_WAIT:
+		row->wait_ns += spent_ns;
+		break;
+	default:
+		row->sleep_ns += spent_ns;
+		break;
+	}
+	row->since_state = (since_ns + spent_ns) << BALLAST_STATE_BITS | state;
+}
+
+#endif /* BALLAST_ACCOUNT_BPF_H */

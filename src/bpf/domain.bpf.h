@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * domain.bpf.h owns the set-up of queues and masks, and CPUs coming and going.
+ * It must never see a task.
+ */
+#ifndef BALLAST_DOMAIN_BPF_H
+#define BALLAST_DOMAIN_BPF_H
+
+#include "types.bpf.h"
+
+static __always_inline s32 create_mask(void *map, u32 key)
+{
+	struct mask_slot *slot = bpf_map_lookup_elem(map, &key);
+	struct bpf_cpumask *mask;
+
+	if (!slot)
+		return -ENOENT;
+	mask = bpf_cpumask_create();
+	if (!mask)
+		return -ENOMEM;
+	mask = bpf_kptr_xchg(&slot->mask, mask);
+	if (mask)
+		bpf_cpumask_release(mask);
+	return 0;
+}
+
+static __always_inline void set_bit_in(struct bpf_cpumask *mask, u32 cpu, bool on)
+{
+	if (!mask)
+		return;
+	if (on)
+		bpf_cpumask_set_cpu(cpu, mask);
+	else
+		bpf_cpumask_clear_cpu(cpu, mask);
+}
+
+/* Bring the masks in line with the flags of @cpu_id. */
+static __always_inline void mask_cpu(u32 cpu_id, const struct ballast_cpu *cpu)
+{
+	bool online = cpu->flags & BALLAST_CPU_ONLINE;
+
+	set_bit_in(domain_mask(cpu->domain), cpu_id, online);
+	set_bit_in(direct_mask(cpu->node), cpu_id, online && (cpu->flags & BALLAST_CPU_DIRECT));
+	set_bit_in(kick_mask(cpu->node), cpu_id, online && (cpu->flags & BALLAST_CPU_KICK));
+}
+
+static __always_inline void mask_all_cpus(void)
+{
+	struct ballast_cpu *cpu;
+	u32 id;
+
+	bpf_for(id, 0, BALLAST_MAX_CPUS)
+	{
+		if (id >= nr_cpu_ids)
+			break;
+		cpu = cpu_at(id);
+		if (cpu && cpu->domain < nr_domains)
+			mask_cpu(id, cpu);
+	}
+}
+
+#endif /* BALLAST_DOMAIN_BPF_H */

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * scx_ballast: a sched_ext scheduler for multi-socket NUMA servers.
+ *
+ * Every domain (the CPUs of a last-level cache, or a shard of one) has a queue
+ * in order of virtual deadline; every CPU has one for the tasks that may not
+ * run everywhere in their domain. A CPU serves its two queues, then helps its
+ * node, then other nodes. A daemon measures what each task could use, computes
+ * what it is owed on the whole machine and asks for the moves that let every
+ * domain pay; this side carries them out and says what came of them.
+ *
+ * This file owns the callbacks and their order; each concept has a header of
+ * its own. It must never hold policy.
+ */
+#include "types.bpf.h"
+#include "vtime.bpf.h"
+#include "account.bpf.h"
+#include "move.bpf.h"
+#include "queue.bpf.h"
+#include "steal.bpf.h"
+#include "place.bpf.h"
+#include "task.bpf.h"
+#include "domain.bpf.h"
+#include "daemon.bpf.h"
+#include "dump.bpf.h"
+
+s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+	u32 home;
+	s32 cpu;
+
+	if (!tctx)
+		return prev_cpu;
+	home = home_domain(p, tctx, row_at(tctx->slot));
+	cpu = find_idle_cpu(p, prev_cpu, wake_flags, home);
+	if (cpu >= 0) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
+		return cpu;
+	}
+	return busy_cpu_in(p, prev_cpu, home);
+}
+
+/* Kernel threads bound to a CPU serve that CPU: nothing may delay them. */
+static __always_inline bool is_bound_kthread(const struct task_struct *p)
+{
+	return kthreads_local && (p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1;
+}
+
+/* Queue @p where only some CPUs of its domain can take it. */
+static __always_inline void enqueue_confined(struct task_struct *p, struct task_ctx *tctx, u32 home,
+					     u64 now, u64 enq_flags)
+{
+	bool fixed = p->nr_cpus_allowed == 1 || is_migration_disabled(p);
+	s32 cpu_id;
+	struct ballast_cpu *cpu;
+
+	if (!fixed) {
+		cpu_id = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (cpu_id >= 0) {
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | cpu_id, slice_ns, enq_flags);
+			scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
+			return;
+		}
+	}
+	cpu_id = confined_cpu_of(p, home, fixed);
+	insert_confined(p, tctx, cpu_id, fixed, now, enq_flags);
+	if (scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
+		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
+		return;
+	}
+	cpu = cpu_at(cpu_id);
+	if ((enq_flags & SCX_ENQ_WAKEUP) && cpu && cpu->running_key &&
+	    time_before(confined_key(cpu, 0) + preempt_margin_ns,
+			cpu->running_key + to_vtime(elapsed_ns(cpu->running_since_ns, now),
+						    cpu->running_weight))) {
+		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
+		count(BALLAST_STAT_PREEMPTIONS);
+	}
+}
+
+void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+	struct ballast_row *row;
+	u64 now = scx_bpf_now();
+	u32 home;
+
+	if (!tctx) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
+		return;
+	}
+	if (is_bound_kthread(p)) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
+		count(BALLAST_STAT_KTHREAD_LOCAL);
+		return;
+	}
+	/* The load must not starve the daemon that balances it. */
+	if (p->tgid == daemon_tgid) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags | SCX_ENQ_PREEMPT);
+		return;
+	}
+
+	row = row_at(tctx->slot);
+	home = home_domain(p, tctx, row);
+	if (enq_flags & SCX_ENQ_WAKEUP)
+		count(BALLAST_STAT_WAKE_QUEUED);
+	if (is_migration_disabled(p) || !covers_domain(p, tctx, row, home)) {
+		enqueue_confined(p, tctx, home, now, enq_flags);
+		return;
+	}
+	insert_open(p, tctx, home, now, enq_flags);
+	call_help(home, now);
+	if (enq_flags & SCX_ENQ_WAKEUP)
+		preempt_worst(home, queue_key(tctx, now), now);
+}
+
+void BPF_STRUCT_OPS(ballast_dequeue, struct task_struct *p, u64 deq_flags)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+
+	if (tctx)
+		leave_confined_queue(tctx);
+}
+
+/* @prev is still runnable and nobody asked for it elsewhere: its context. */
+static __always_inline struct task_ctx *keepable(struct task_struct *prev)
+{
+	struct ballast_row *row;
+	struct task_ctx *tctx;
+
+	if (!prev || !(prev->scx.flags & SCX_TASK_QUEUED))
+		return NULL;
+	tctx = task_ctx_of(prev);
+	if (!tctx)
+		return NULL;
+	row = row_at(tctx->slot);
+	return row && row->request ? NULL : tctx;
+}
+
+/* Let @prev go on: account for what it had, as if it had been taken anew. */
+static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx,
+				 struct ballast_cpu *cpu, u64 now)
+{
+	struct ballast_clock *clock = clock_at(tctx->clock);
+
+	charge_confined(tctx, charge(tctx, now));
+	if (clock) {
+		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx->weight);
+		clock_advance(clock, tctx->vruntime, now);
+	}
+	cpu->running_since_ns = now;
+	cpu->running_key = (tctx->confined_cpu ? confined_key(cpu, 0) : queue_key(tctx, now)) ?: 1;
+	scx_bpf_task_set_slice(prev, slice_ns);
+	count(BALLAST_STAT_KEPT);
+}
+
+void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct own_queues keys;
+	struct task_ctx *tctx;
+	u64 now = scx_bpf_now();
+
+	if (!cpu || cpu->domain >= nr_domains)
+		return;
+	keys.domain_key = head_key(DOMAIN_DSQ(cpu->domain));
+	keys.cpu_key = head_key(CPU_DSQ(cpu_id));
+	if (keys.domain_key == NO_KEY)
+		note_empty(cpu->domain, now);
+
+	tctx = keepable(prev);
+	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
+		keep(prev, tctx, cpu, now);
+		return;
+	}
+	if (take_own(cpu_id, cpu, &keys))
+		return;
+	if (steal(cpu_id, now))
+		return;
+	if (tctx)
+		keep(prev, tctx, cpu, now);
+}
+
+void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
+{
+	struct ballast_cpu *cpu = cpu_at(bpf_get_smp_processor_id());
+	u64 now = scx_bpf_now();
+
+	if (!cpu || cpu->domain >= nr_domains)
+		return;
+	check_queue(cpu->domain, now);
+}
+
+void BPF_STRUCT_OPS(ballast_runnable, struct task_struct *p, u64 enq_flags)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+	struct ballast_row *row;
+
+	if (!tctx)
+		return;
+	row = row_at(tctx->slot);
+	if (!row)
+		return;
+	enter_state(row, BALLAST_WAIT, scx_bpf_now());
+	if (mempolicy_affinity)
+		row->preferred_nodes = preferred_nodes_of(p);
+}
+
+/* @p runs in another domain than it was in: it lives there from now on. */
+static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
+				  struct ballast_row *row, u32 domain)
+{
+	tctx->domain = domain;
+	if (row)
+		row->domain = domain;
+	note_whole_domain(p, tctx, row);
+}
+
+void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
+{
+	u32 cpu_id = scx_bpf_task_cpu(p);
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct task_ctx *tctx = task_ctx_of(p);
+	struct ballast_clock *clock;
+	struct ballast_row *row;
+	u64 now = scx_bpf_now();
+
+	if (!cpu || !tctx)
+		return;
+	leave_confined_queue(tctx);
+	row = row_at(tctx->slot);
+	if (tctx->domain != cpu->domain && cpu->domain < nr_domains)
+		adopt(p, tctx, row, cpu->domain);
+	if (row) {
+		enter_state(row, BALLAST_RUN, now);
+		row->cpu = cpu_id;
+		acknowledge(row, cpu->domain);
+	}
+
+	/* Off its own clock it says nothing about that clock's progress. */
+	if (!(tctx->clock & CLOCK_OF_CPU) && tctx->clock != cpu->domain)
+		switch_clock(tctx, cpu->domain);
+	clock = clock_at(tctx->clock);
+	if (clock)
+		clock_advance(clock, tctx->vruntime, now);
+
+	tctx->run_since_ns = now;
+	cpu->running_since_ns = now;
+	cpu->running_weight = tctx->weight;
+	if (is_bound_kthread(p))
+		cpu->running_key = 0;
+	else
+		cpu->running_key =
+			(tctx->confined_cpu ? confined_key(cpu, 0) : queue_key(tctx, now)) ?: 1;
+	if (cpuperf != BALLAST_NONE)
+		scx_bpf_cpuperf_set(cpu_id, cpuperf);
+}
+
+void BPF_STRUCT_OPS(ballast_stopping, struct task_struct *p, bool runnable)
+{
+	struct ballast_cpu *cpu = cpu_at(scx_bpf_task_cpu(p));
+	struct task_ctx *tctx = task_ctx_of(p);
+	u64 now = scx_bpf_now();
+	struct ballast_row *row;
+
+	if (cpu)
+		cpu->running_key = 0;
+	if (!tctx)
+		return;
+	charge_confined(tctx, charge(tctx, now));
+	row = row_at(tctx->slot);
+	if (row)
+		enter_state(row, BALLAST_WAIT, now);
+	if (!runnable)
+		end_burst(tctx);
+}
+
+void BPF_STRUCT_OPS(ballast_quiescent, struct task_struct *p, u64 deq_flags)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+	struct ballast_row *row;
+
+	if (!tctx)
+		return;
+	leave_confined(tctx);
+	leave_confined_queue(tctx);
+	row = row_at(tctx->slot);
+	if (row)
+		enter_state(row, BALLAST_SLEEP, scx_bpf_now());
+}
+
+s32 BPF_STRUCT_OPS_SLEEPABLE(ballast_init_task, struct task_struct *p,
+			     struct scx_init_task_args *args)
+{
+	s32 ret;
+
+	bpf_rcu_read_lock();
+	ret = task_begin(p);
+	bpf_rcu_read_unlock();
+	return ret;
+}
+
+void BPF_STRUCT_OPS(ballast_exit_task, struct task_struct *p, struct scx_exit_task_args *args)
+{
+	task_end(p);
+}
+
+void BPF_STRUCT_OPS(ballast_set_weight, struct task_struct *p, u32 weight)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+
+	if (tctx)
+		note_weight(p, tctx);
+}
+
+void BPF_STRUCT_OPS(ballast_set_cpumask, struct task_struct *p, const struct cpumask *cpumask)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+
+	if (!tctx)
+		return;
+	note_affinity(p, tctx->slot);
+	note_whole_domain(p, tctx, row_at(tctx->slot));
+}
+
+/* A CPU that had no place when the daemon read the topology: start anew. */
+static __always_inline void restart_for(s32 cpu)
+{
+	scx_bpf_exit(SCX_ECODE_ACT_RESTART | SCX_ECODE_RSN_HOTPLUG,
+		     "CPU %d is new to the scheduler, restarting to find its place", cpu);
+}
+
+void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (!cpu || cpu->domain >= nr_domains) {
+		restart_for(cpu_id);
+		return;
+	}
+	__sync_fetch_and_or(&cpu->flags, BALLAST_CPU_ONLINE);
+	mask_cpu(cpu_id, cpu);
+}
+
+void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (!cpu || cpu->domain >= nr_domains)
+		return;
+	__sync_fetch_and_and(&cpu->flags, ~BALLAST_CPU_ONLINE);
+	mask_cpu(cpu_id, cpu);
+}
+
+/* Memory of the queues of node @index lies there. */
+static __always_inline s32 create_queue(u64 dsq, u32 index)
+{
+	struct ballast_node *node = node_at(index);
+
+	return scx_bpf_create_dsq(dsq, node ? (s32)node->id : NUMA_NO_NODE);
+}
+
+static s32 create_queues(void)
+{
+	struct ballast_domain *domain;
+	struct ballast_cpu *cpu;
+	u32 id;
+	s32 ret;
+
+	bpf_for(id, 0, BALLAST_MAX_DOMAINS)
+	{
+		if (id >= nr_domains)
+			break;
+		domain = domain_at(id);
+		if (!domain)
+			return -ENOENT;
+		ret = create_queue(DOMAIN_DSQ(id), domain->node);
+		if (ret)
+			return ret;
+		domain->clock.rate = 1024;
+	}
+	bpf_for(id, 0, BALLAST_MAX_CPUS)
+	{
+		if (id >= nr_cpu_ids)
+			break;
+		cpu = cpu_at(id);
+		if (!cpu)
+			return -ENOENT;
+		if (cpu->domain >= nr_domains)
+			continue;
+		ret = create_queue(CPU_DSQ(id), cpu->node);
+		if (ret)
+			return ret;
+		cpu->clock.rate = 1024;
+	}
+	return 0;
+}
+
+static s32 create_masks(void)
+{
+	u32 id;
+	s32 ret;
+
+	bpf_for(id, 0, BALLAST_MAX_DOMAINS)
+	{
+		if (id >= nr_domains)
+			break;
+		ret = create_mask(&domain_masks, id);
+		if (ret)
+			return ret;
+	}
+	bpf_for(id, 0, BALLAST_MAX_NODES)
+	{
+		if (id >= nr_nodes)
+			break;
+		ret = create_mask(&direct_masks, id);
+		if (!ret)
+			ret = create_mask(&kick_masks, id);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+s32 BPF_STRUCT_OPS_SLEEPABLE(ballast_init)
+{
+	s32 ret;
+
+	heartbeat_ns = scx_bpf_now();
+	ret = create_queues();
+	if (!ret)
+		ret = create_masks();
+	if (ret)
+		return ret;
+	bpf_rcu_read_lock();
+	mask_all_cpus();
+	bpf_rcu_read_unlock();
+	return 0;
+}
+
+void BPF_STRUCT_OPS(ballast_exit, struct scx_exit_info *ei)
+{
+	UEI_RECORD(uei, ei);
+}
+
+void BPF_STRUCT_OPS(ballast_dump, struct scx_dump_ctx *dctx)
+{
+	u64 now = scx_bpf_now();
+
+	scx_bpf_dump("slice %llu us, rows used %u of %u, daemon heard %llu ms ago\n",
+		     slice_ns / 1000, rows_used, max_rows,
+		     elapsed_ns(heartbeat_ns, now) / 1000000);
+	dump_domains(now);
+}
+
+void BPF_STRUCT_OPS(ballast_dump_cpu, struct scx_dump_ctx *dctx, s32 cpu, bool idle)
+{
+	dump_one_cpu(cpu, idle);
+}
+
+void BPF_STRUCT_OPS(ballast_dump_task, struct scx_dump_ctx *dctx, struct task_struct *p)
+{
+	dump_one_task(p, scx_bpf_now());
+}
+
+SCX_OPS_DEFINE(ballast,
+	       .select_cpu	= (void *)ballast_select_cpu,
+	       .enqueue		= (void *)ballast_enqueue,
+	       .dequeue		= (void *)ballast_dequeue,
+	       .dispatch	= (void *)ballast_dispatch,
+	       .tick		= (void *)ballast_tick,
+	       .runnable	= (void *)ballast_runnable,
+	       .running		= (void *)ballast_running,
+	       .stopping	= (void *)ballast_stopping,
+	       .quiescent	= (void *)ballast_quiescent,
+	       .init_task	= (void *)ballast_init_task,
+	       .exit_task	= (void *)ballast_exit_task,
+	       .set_weight	= (void *)ballast_set_weight,
+	       .set_cpumask	= (void *)ballast_set_cpumask,
+	       .cpu_online	= (void *)ballast_cpu_online,
+	       .cpu_offline	= (void *)ballast_cpu_offline,
+	       .init		= (void *)ballast_init,
+	       .exit		= (void *)ballast_exit,
+	       .dump		= (void *)ballast_dump,
+	       .dump_cpu	= (void *)ballast_dump_cpu,
+	       .dump_task	= (void *)ballast_dump_task,
+	       .timeout_ms	= 30000,
+	       .name		= "ballast");

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * queue.bpf.h owns which queue a runnable task waits in, and which waiting task
+ * a CPU takes from its own queues. It must never look beyond the CPU's domain:
+ * that is steal.bpf.h.
+ *
+ * A task that may use every CPU of its domain waits in the domain's queue. Any
+ * other waits in the queue of one CPU: in a shared queue it would hold up, or be
+ * passed over by, CPUs that may not run it, until the watchdog bites.
+ *
+ * The tasks confined to a CPU compete with the domain's as one party, with the
+ * sum of their weights: `confined_vtime` is that party's vruntime.
+ */
+#ifndef BALLAST_QUEUE_BPF_H
+#define BALLAST_QUEUE_BPF_H
+
+#include "move.bpf.h"
+#include "vtime.bpf.h"
+
+#define NO_KEY (~0ULL >> 1)
+
+static __always_inline void leave_confined(struct task_ctx *tctx)
+{
+	struct ballast_cpu *cpu;
+
+	if (!tctx->confined_cpu)
+		return;
+	cpu = cpu_at(tctx->confined_cpu - 1);
+	if (cpu)
+		__sync_fetch_and_sub(&cpu->confined_weight, tctx->confined_weight);
+	tctx->confined_cpu = 0;
+}
+
+/* Count @tctx among the runnable tasks confined to @cpu. */
+static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
+{
+	struct ballast_domain *domain;
+	struct ballast_cpu *cpu;
+	u64 behind;
+
+	if (tctx->confined_cpu == cpu_id + 1 && tctx->confined_weight == tctx->weight)
+		return;
+	leave_confined(tctx);
+	cpu = cpu_at(cpu_id);
+	if (!cpu)
+		return;
+	tctx->confined_cpu = cpu_id + 1;
+	tctx->confined_weight = tctx->weight;
+	if (__sync_fetch_and_add(&cpu->confined_weight, tctx->weight))
+		return;
+	/* The party was away: like any task that slept, it banks no lag. */
+	domain = domain_at(cpu->domain);
+	if (!domain)
+		return;
+	behind = domain->clock.vtime - slice_vtime(tctx->weight);
+	if (time_before(cpu->confined_vtime, behind))
+		cpu->confined_vtime = behind;
+}
+
+static __always_inline void leave_confined_queue(struct task_ctx *tctx)
+{
+	struct ballast_domain *domain;
+
+	if (!tctx->confined_queued)
+		return;
+	domain = domain_at(tctx->confined_queued - 1);
+	if (domain)
+		__sync_fetch_and_sub(&domain->nr_confined_queued, 1);
+	tctx->confined_queued = 0;
+}
+
+static __always_inline void join_confined_queue(struct task_ctx *tctx, u32 domain_id)
+{
+	struct ballast_domain *domain;
+
+	leave_confined_queue(tctx);
+	domain = domain_at(domain_id);
+	if (!domain)
+		return;
+	__sync_fetch_and_add(&domain->nr_confined_queued, 1);
+	tctx->confined_queued = domain_id + 1;
+}
+
+static __always_inline bool covers_domain(const struct task_struct *p, const struct task_ctx *tctx,
+					  const struct ballast_row *row, u32 domain)
+{
+	struct bpf_cpumask *mask;
+
+	if (domain == tctx->domain)
+		return tctx->whole_domain;
+	if (row && (row->flags & BALLAST_ROW_ANYWHERE))
+		return true;
+	mask = domain_mask(domain);
+	return mask && bpf_cpumask_subset(cast_mask(mask), p->cpus_ptr);
+}
+
+/* The CPU in whose queue @p is to wait when it may not use all of @domain. */
+static __always_inline s32 confined_cpu_of(struct task_struct *p, u32 domain, bool fixed)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct bpf_cpumask *mask;
+	u32 other;
+
+	if (fixed)
+		return cpu;
+	if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !scx_bpf_dsq_nr_queued(CPU_DSQ(cpu)))
+		return cpu;
+	mask = domain_mask(domain);
+	if (mask) {
+		other = bpf_cpumask_any_and_distribute(cast_mask(mask), p->cpus_ptr);
+		if (other < nr_cpu_ids)
+			return other;
+	}
+	other = bpf_cpumask_any_distribute(p->cpus_ptr);
+	return other < nr_cpu_ids ? (s32)other : cpu;
+}
+
+static __always_inline void insert_confined(struct task_struct *p, struct task_ctx *tctx, s32 cpu_id,
+					    bool fixed, u64 now, u64 enq_flags)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
+	join_confined(tctx, cpu_id);
+	if (cpu && !fixed)
+		join_confined_queue(tctx, cpu->domain);
+	scx_bpf_dsq_insert_vtime(p, CPU_DSQ(cpu_id), slice_ns, queue_key(tctx, now), enq_flags);
+}
+
+static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
+					u64 now, u64 enq_flags)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+
+	leave_confined(tctx);
+	switch_clock(tctx, domain_id);
+	if (domain && !domain->queued_since_ns)
+		domain->queued_since_ns = now ?: 1;
+	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, queue_key(tctx, now),
+				 enq_flags);
+}
+
+/* The key of the first task in @dsq, NO_KEY if it is empty. */
+static __always_inline u64 head_key(u64 dsq)
+{
+	struct task_struct *p;
+
+	if (!scx_bpf_dsq_nr_queued(dsq))
+		return NO_KEY;
+	p = __COMPAT_scx_bpf_dsq_peek(dsq);
+	return p ? p->scx.dsq_vtime : NO_KEY;
+}
+
+static __always_inline bool key_before(u64 a, u64 b)
+{
+	if (b == NO_KEY)
+		return a != NO_KEY;
+	return a != NO_KEY && time_before(a, b);
+}
+
+/* The key of the party of tasks confined to @cpu, in its domain's clock. */
+static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 running_ns)
+{
+	u64 weight = cpu->confined_weight ?: 1;
+
+	return cpu->confined_vtime + running_ns * BALLAST_WEIGHT_NICE0 / weight +
+	       slice_vtime(min_u64(weight, 1ULL << 30));
+}
+
+/* Charge the party for @ran_ns of one of its tasks. */
+static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran_ns)
+{
+	struct ballast_domain *domain;
+	struct ballast_cpu *cpu;
+	u64 behind, ahead;
+
+	if (!tctx->confined_cpu)
+		return;
+	cpu = cpu_at(tctx->confined_cpu - 1);
+	if (!cpu)
+		return;
+	cpu->confined_vtime += ran_ns * BALLAST_WEIGHT_NICE0 / (cpu->confined_weight ?: 1);
+	domain = domain_at(cpu->domain);
+	if (!domain)
+		return;
+	behind = domain->clock.vtime - 2 * slice_ns;
+	ahead = domain->clock.vtime + max_u64(domain->clock.rate * (PATIENCE_NS >> 10), slice_ns);
+	if (time_before(cpu->confined_vtime, behind))
+		cpu->confined_vtime = behind;
+	else if (time_before(ahead, cpu->confined_vtime))
+		cpu->confined_vtime = ahead;
+}
+
+struct own_queues {
+	u64 domain_key;
+	u64 cpu_key;
+};
+
+/*
+ * May the running @prev, its slice used up, go on? Only if it would be first
+ * again: taking the head of the queue without asking would cost a task of high
+ * weight a whole slice of somebody else's at each turn.
+ */
+static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
+					    const struct ballast_cpu *cpu,
+					    const struct own_queues *keys, u64 now)
+{
+	u64 ran_ns = elapsed_ns(tctx->run_since_ns, now);
+	u64 key;
+
+	if (keys->domain_key == NO_KEY && keys->cpu_key == NO_KEY)
+		return true;
+	if (fifo_sched)
+		return false;
+
+	key = tctx->vruntime + to_vtime(ran_ns, tctx->weight) + request_vtime(tctx);
+	if (tctx->confined_cpu)
+		return !key_before(keys->cpu_key, key) &&
+		       !key_before(keys->domain_key, confined_key(cpu, ran_ns));
+	if (key_before(keys->domain_key, key))
+		return false;
+	return keys->cpu_key == NO_KEY || !key_before(confined_key(cpu, 0), key);
+}
+
+/* Take the first task of @cpu_id's own queues. */
+static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
+				     const struct own_queues *keys)
+{
+	bool confined_first;
+
+	if (keys->domain_key == NO_KEY)
+		confined_first = true;
+	else if (keys->cpu_key == NO_KEY)
+		confined_first = false;
+	else if (fifo_sched)
+		confined_first = key_before(keys->cpu_key, keys->domain_key);
+	else
+		confined_first = key_before(confined_key(cpu, 0), keys->domain_key);
+
+	if (confined_first && keys->cpu_key != NO_KEY &&
+	    scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0)) {
+		count(BALLAST_STAT_DISPATCH_CPU);
+		return true;
+	}
+	if (scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0)) {
+		count(BALLAST_STAT_DISPATCH_DOMAIN);
+		return true;
+	}
+	if (!confined_first && scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0)) {
+		count(BALLAST_STAT_DISPATCH_CPU);
+		return true;
+	}
+	return false;
+}
+
+#endif /* BALLAST_QUEUE_BPF_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * scx.bpf.h owns the way to the kernel: it is the one header through which all
+ * BPF code reaches sched_ext. It must never hold policy.
+ */
+#ifndef BALLAST_SCX_BPF_H
+#define BALLAST_SCX_BPF_H
+
+#include <scx/common.bpf.h>
+#include <scx/compat.bpf.h>
+#include <scx/enums.bpf.h>
+
+#include "abi.h"
+
+/* Fields of the kernel's memory policy, see include/uapi/linux/mempolicy.h. */
+enum ballast_mempolicy {
+	BALLAST_MPOL_PREFERRED = 1,
+	BALLAST_MPOL_BIND = 2,
+	BALLAST_MPOL_PREFERRED_MANY = 5,
+};
+
+#define BALLAST_SCHED_IDLE 5
+
+/* Nothing orders two CPUs' clocks: never let a difference wrap. */
+static __always_inline u64 elapsed_ns(u64 from_ns, u64 to_ns)
+{
+	return time_before(from_ns, to_ns) ? to_ns - from_ns : 0;
+}
+
+static __always_inline u64 min_u64(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
+static __always_inline u64 max_u64(u64 a, u64 b)
+{
+	return a > b ? a : b;
+}
+
+#endif /* BALLAST_SCX_BPF_H */

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * steal.bpf.h owns work conservation beyond a CPU's own queues: taking from
+ * other queues when idle, and waking idle CPUs to do so. It must never take
+ * from a queue whose own CPUs have not had the time its distance grants them.
+ *
+ * A queue that has not been seen empty for longer than the bound of the
+ * distance (steal_after_*) is a queue its own CPUs cannot keep up with.
+ */
+#ifndef BALLAST_STEAL_BPF_H
+#define BALLAST_STEAL_BPF_H
+
+#include "queue.bpf.h"
+
+/* CPUs of a domain looked at: more than share one queue in any layout of ours. */
+#define DOMAIN_SCAN_MAX 64
+/* Foreign domains looked at in one dispatch: bounds the time interrupts are off. */
+#define STEAL_SCAN_MAX 64
+
+/* The bounds double without a daemon: nobody corrects a wrong steal then. */
+static __always_inline u64 patience(u64 bound_ns, u64 now)
+{
+	return daemon_alive(now) ? bound_ns : 2 * bound_ns;
+}
+
+/* Take a task that is confined, but not to one CPU, from a sibling's queue. */
+static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_cpu *cpu)
+{
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	u32 i, sibling;
+
+	if (!domain || !domain->nr_confined_queued)
+		return false;
+	bpf_for(i, 0, DOMAIN_SCAN_MAX)
+	{
+		sibling = nth_cpu(domain, i);
+		if (sibling == BALLAST_NONE)
+			break;
+		if (sibling == cpu_id || !scx_bpf_dsq_nr_queued(CPU_DSQ(sibling)))
+			continue;
+		if (scx_bpf_dsq_move_to_local(CPU_DSQ(sibling), 0)) {
+			count(BALLAST_STAT_STEAL_DOMAIN);
+			return true;
+		}
+	}
+	return false;
+}
+
+static __always_inline bool steal_from(u32 domain_id, u32 threshold, u64 bound_ns, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	u64 since_ns;
+
+	if (!domain)
+		return false;
+	since_ns = domain->queued_since_ns;
+	if (!since_ns || elapsed_ns(since_ns, now) < bound_ns)
+		return false;
+	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) < threshold)
+		return false;
+	return scx_bpf_dsq_move_to_local(DOMAIN_DSQ(domain_id), 0);
+}
+
+/* Try the domains of @node_id, starting behind @own so that victims differ. */
+static __always_inline bool steal_in_node(u32 node_id, u32 own, u32 threshold, u64 bound_ns,
+					  u64 now)
+{
+	struct ballast_node *node = node_at(node_id);
+	u32 i, victim;
+
+	if (!node || !node->nr_domains)
+		return false;
+	bpf_for(i, 0, STEAL_SCAN_MAX)
+	{
+		if (i >= node->nr_domains)
+			break;
+		victim = node->first_domain + (own + 1 + i) % node->nr_domains;
+		if (victim != own && steal_from(victim, threshold, bound_ns, now))
+			return true;
+	}
+	return false;
+}
+
+/* @cpu has nothing to do: help somebody, nearest first. */
+static __noinline bool steal(s32 cpu_id, u64 now)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u32 i;
+
+	if (!cpu)
+		return false;
+	if (steal_in_domain(cpu_id, cpu))
+		return true;
+	if (!greedy_threshold)
+		return false;
+	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold,
+			  patience(steal_after_node_ns, now), now)) {
+		count(BALLAST_STAT_STEAL_NODE);
+		return true;
+	}
+	if (!greedy_threshold_x_numa)
+		return false;
+	bpf_for(i, 1, BALLAST_MAX_NODES)
+	{
+		if (i >= nr_nodes)
+			break;
+		if (steal_in_node(nearest_node(cpu->node, i), cpu->domain, greedy_threshold_x_numa,
+				  patience(steal_after_numa_ns, now), now)) {
+			count(BALLAST_STAT_STEAL_NUMA);
+			return true;
+		}
+	}
+	return false;
+}
+
+static __always_inline bool kick_idle_in(struct bpf_cpumask *mask)
+{
+	s32 cpu;
+
+	if (!mask)
+		return false;
+	cpu = scx_bpf_pick_idle_cpu(cast_mask(mask), 0);
+	if (cpu < 0)
+		return false;
+	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+	return true;
+}
+
+/*
+ * A task waits in @domain_id's queue: wake an idle CPU that may take it, of the
+ * domain at once, of others when the queue has outlasted the bound.
+ */
+static __noinline void call_help(u32 domain_id, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	u64 age_ns;
+	u32 i;
+
+	if (!domain || kick_idle_in(domain_mask(domain_id)))
+		return;
+	if (!greedy_threshold || !domain->queued_since_ns)
+		return;
+	age_ns = elapsed_ns(domain->queued_since_ns, now);
+	if (age_ns < patience(steal_after_node_ns, now))
+		return;
+	if (kick_idle_in(kick_mask(domain->node))) {
+		count(BALLAST_STAT_HELP_KICKS);
+		return;
+	}
+	if (!greedy_threshold_x_numa || age_ns < patience(steal_after_numa_ns, now))
+		return;
+	bpf_for(i, 1, BALLAST_MAX_NODES)
+	{
+		if (i >= nr_nodes)
+			break;
+		if (kick_idle_in(kick_mask(nearest_node(domain->node, i)))) {
+			count(BALLAST_STAT_HELP_KICKS);
+			return;
+		}
+	}
+}
+
+/* Note that @domain_id's queue is empty, unless a task came meanwhile. */
+static __always_inline void note_empty(u32 domain_id, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+
+	if (!domain || !domain->queued_since_ns)
+		return;
+	domain->queued_since_ns = 0;
+	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)))
+		domain->queued_since_ns = now ?: 1;
+}
+
+/* Every tick of a busy CPU: keep the age of its queue true and call for help. */
+static __always_inline void check_queue(u32 domain_id, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+
+	if (!domain)
+		return;
+	if (!scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
+		domain->queued_since_ns = 0;
+		return;
+	}
+	if (!domain->queued_since_ns)
+		domain->queued_since_ns = now ?: 1;
+	call_help(domain_id, now);
+}
+
+#endif /* BALLAST_STEAL_BPF_H */

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * task.bpf.h owns a task's life: its row, its weight, the domains it may use.
+ * It must never touch a queue.
+ */
+#ifndef BALLAST_TASK_BPF_H
+#define BALLAST_TASK_BPF_H
+
+#include "account.bpf.h"
+#include "queue.bpf.h"
+
+/* A row for a new task, BALLAST_NONE if the table is full. */
+static __always_inline u32 take_row(void)
+{
+	u32 slot;
+
+	if (!bpf_map_pop_elem(&free_rows, &slot))
+		return slot;
+	slot = __sync_fetch_and_add(&rows_used, 1);
+	if (slot < max_rows)
+		return slot;
+	__sync_fetch_and_sub(&rows_used, 1);
+	return BALLAST_NONE;
+}
+
+static __always_inline void release_row(u32 slot)
+{
+	struct ballast_row *row = row_at(slot);
+
+	if (!row)
+		return;
+	row->request = 0;
+	__sync_fetch_and_add(&row->generation, 1);
+	bpf_map_push_elem(&free_rows, &slot, 0);
+}
+
+/* Set the domains that @cpus_allowed reaches, and what follows from them. */
+static __noinline void note_affinity(struct task_struct *p __arg_trusted, u32 slot)
+{
+	struct ballast_row *row = row_at(slot);
+	const struct cpumask *allowed = p->cpus_ptr;
+	u32 domain, key, flags;
+	bool everywhere = true;
+	struct bpf_cpumask *mask;
+	u64 *word;
+
+	if (!row)
+		return;
+	bpf_for(domain, 0, BALLAST_MAX_DOMAINS)
+	{
+		if (domain >= nr_domains)
+			break;
+		key = slot * domain_words + domain / 64;
+		word = bpf_map_lookup_elem(&row_domains, &key);
+		mask = domain_mask(domain);
+		if (!word || !mask)
+			continue;
+		if (bpf_cpumask_intersects(cast_mask(mask), allowed))
+			*word |= 1ULL << (domain % 64);
+		else
+			*word &= ~(1ULL << (domain % 64));
+		if (!bpf_cpumask_subset(cast_mask(mask), allowed))
+			everywhere = false;
+	}
+	flags = row->flags & ~(BALLAST_ROW_ANYWHERE | BALLAST_ROW_PINNED);
+	if (everywhere)
+		flags |= BALLAST_ROW_ANYWHERE;
+	if (p->nr_cpus_allowed == 1)
+		flags |= BALLAST_ROW_PINNED;
+	row->flags = flags;
+}
+
+static __always_inline void note_whole_domain(const struct task_struct *p, struct task_ctx *tctx,
+					      const struct ballast_row *row)
+{
+	struct bpf_cpumask *mask;
+
+	if (row && (row->flags & BALLAST_ROW_ANYWHERE)) {
+		tctx->whole_domain = true;
+		return;
+	}
+	mask = domain_mask(tctx->domain);
+	tctx->whole_domain = mask && bpf_cpumask_subset(cast_mask(mask), p->cpus_ptr);
+}
+
+static __always_inline void note_weight(struct task_struct *p, struct task_ctx *tctx)
+{
+	struct ballast_row *row = row_at(tctx->slot);
+
+	tctx->weight = weight_of(p);
+	if (row)
+		row->weight = tctx->weight;
+}
+
+/* The nodes @p's memory policy names, as far as they fit in a word. */
+static __always_inline u64 preferred_nodes_of(struct task_struct *p)
+{
+	struct mempolicy *policy = p->mempolicy;
+	u16 mode;
+
+	if (!policy)
+		return 0;
+	mode = BPF_CORE_READ(policy, mode);
+	if (mode != BALLAST_MPOL_PREFERRED && mode != BALLAST_MPOL_BIND &&
+	    mode != BALLAST_MPOL_PREFERRED_MANY)
+		return 0;
+	return BPF_CORE_READ(policy, nodes.bits[0]);
+}
+
+/* The domain of the CPU @p is on if it may run there, else the first it may. */
+static __always_inline u32 first_domain_of(struct task_struct *p)
+{
+	struct ballast_cpu *cpu = cpu_at(scx_bpf_task_cpu(p));
+	u32 allowed;
+
+	if (cpu && cpu->domain < nr_domains &&
+	    bpf_cpumask_test_cpu(scx_bpf_task_cpu(p), p->cpus_ptr))
+		return cpu->domain;
+	allowed = bpf_cpumask_first(p->cpus_ptr);
+	cpu = cpu_at(allowed);
+	return cpu && cpu->domain < nr_domains ? cpu->domain : 0;
+}
+
+static __always_inline s32 task_begin(struct task_struct *p)
+{
+	struct ballast_clock *clock;
+	struct ballast_row *row;
+	struct task_ctx *tctx;
+	u64 now = scx_bpf_now();
+
+	tctx = bpf_task_storage_get(&task_ctxs, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!tctx)
+		return -ENOMEM;
+	tctx->domain = first_domain_of(p);
+	tctx->clock = tctx->domain;
+	clock = clock_at(tctx->clock);
+	/* A newcomer has received nothing and is owed nothing. */
+	tctx->vruntime = clock ? clock->vtime : 0;
+	tctx->burst_ns = slice_ns;
+	tctx->slot = take_row();
+
+	row = row_at(tctx->slot);
+	if (row) {
+		row->run_ns = 0;
+		row->wait_ns = 0;
+		row->sleep_ns = 0;
+		row->born_ns = now;
+		row->since_state = now << BALLAST_STATE_BITS | BALLAST_SLEEP;
+		row->request = 0;
+		row->answer = 0;
+		row->preferred_nodes = 0;
+		row->pid = p->pid;
+		row->tgid = p->tgid;
+		row->domain = tctx->domain;
+		row->cpu = scx_bpf_task_cpu(p);
+		row->flags = p->flags & PF_KTHREAD ? BALLAST_ROW_KTHREAD : 0;
+		if (p->flags & PF_WQ_WORKER)
+			row->flags |= BALLAST_ROW_KWORKER;
+		note_affinity(p, tctx->slot);
+		/* Last: an odd generation makes the row visible. */
+		__sync_fetch_and_add(&row->generation, 1);
+	} else {
+		count(BALLAST_STAT_ROWS_MISSING);
+	}
+	note_weight(p, tctx);
+	note_whole_domain(p, tctx, row);
+	return 0;
+}
+
+static __always_inline void task_end(struct task_struct *p)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+
+	if (!tctx)
+		return;
+	leave_confined(tctx);
+	leave_confined_queue(tctx);
+	release_row(tctx->slot);
+	tctx->slot = BALLAST_NONE;
+}
+
+#endif /* BALLAST_TASK_BPF_H */

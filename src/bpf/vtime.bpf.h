@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * vtime.bpf.h owns virtual time: clocks, vruntime, deadlines and the bounds of
+ * lag. It must never look at CPUs' idleness or choose a queue.
+ *
+ * Each queue has a clock: the vruntime of the task last taken from it. A task's
+ * lag is its distance behind that clock. When a task changes queue it keeps its
+ * lag, not its vruntime, since two clocks have nothing in common.
+ *
+ * The deadline that orders a queue is vruntime + request / weight, the request
+ * being the task's usual burst, so tasks that run briefly and often go first
+ * among equals (EEVDF, Stoica and Abdel-Wahab 1995, without the eligibility
+ * test: the request is bounded by one slice of a nice-0 task instead, which
+ * bounds the same unfairness by one slice).
+ */
+#ifndef BALLAST_VTIME_BPF_H
+#define BALLAST_VTIME_BPF_H
+
+#include "types.bpf.h"
+
+/* How often a clock's rate is measured: many slices, few per patience. */
+#define RATE_WINDOW_NS (100ULL * 1000 * 1000)
+/*
+ * No task is put further behind its clock than the clock covers in this time,
+ * however small its weight: the kernel ejects a scheduler that lets a task wait
+ * for 30 s, and a clock can slow down after the task has queued.
+ */
+#define PATIENCE_NS (4ULL * 1000 * 1000 * 1000)
+/* Below this a burst is noise of the clock and of wake-up itself. */
+#define BURST_MIN_NS (100ULL * 1000)
+
+/* The kernel's sched_prio_to_weight: nice -20 first. */
+static const u32 nice_to_weight[40] = {
+	88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916,
+	9548,  7620,  6100,  4904,  3906,  3121,  2501,	 1991,	1586,  1277,
+	1024,  820,   655,   526,   423,   335,	  272,	 215,	172,   137,
+	110,   87,    70,    56,    45,	   36,	  29,	 23,	18,    15,
+};
+/* The kernel's WEIGHT_IDLEPRIO. */
+#define WEIGHT_SCHED_IDLE 3
+#define MAX_RT_PRIO 100
+
+/* The exact weight of @p: the kernel's scx.weight rounds nice 19 by a third. */
+static __always_inline u32 weight_of(const struct task_struct *p)
+{
+	u32 nice_index = p->static_prio - MAX_RT_PRIO;
+
+	if (p->policy == BALLAST_SCHED_IDLE)
+		return WEIGHT_SCHED_IDLE;
+	if (nice_index >= 40)
+		return BALLAST_WEIGHT_NICE0;
+	return nice_to_weight[nice_index];
+}
+
+static __always_inline u64 to_vtime(u64 ns, u32 weight)
+{
+	return ns * BALLAST_WEIGHT_NICE0 / (weight ?: 1);
+}
+
+/* One slice in virtual time, for light tasks no more than for nice 0. */
+static __always_inline u64 slice_vtime(u32 weight)
+{
+	return to_vtime(slice_ns, weight > BALLAST_WEIGHT_NICE0 ? weight : BALLAST_WEIGHT_NICE0);
+}
+
+static __always_inline struct ballast_clock *clock_at(u32 id)
+{
+	struct ballast_domain *domain;
+	struct ballast_cpu *cpu;
+
+	if (id & CLOCK_OF_CPU) {
+		cpu = cpu_at(id & ~CLOCK_OF_CPU);
+		return cpu ? &cpu->clock : NULL;
+	}
+	domain = domain_at(id);
+	return domain ? &domain->clock : NULL;
+}
+
+/* Measure how fast @clock goes; whoever wins the race does it. */
+static __always_inline void clock_measure(struct ballast_clock *clock, u64 now)
+{
+	u64 start = clock->window_ns;
+	u64 span = elapsed_ns(start, now);
+
+	if (span < RATE_WINDOW_NS)
+		return;
+	if (__sync_val_compare_and_swap(&clock->window_ns, start, now) != start)
+		return;
+	/* An idle gap says nothing about the rate: keep the last one. */
+	if (start && span < 10 * RATE_WINDOW_NS)
+		clock->rate = ((clock->vtime - clock->window_vtime) << 10) / span;
+	clock->window_vtime = clock->vtime;
+}
+
+static __always_inline void clock_advance(struct ballast_clock *clock, u64 vtime, u64 now)
+{
+	if (time_before(clock->vtime, vtime))
+		clock->vtime = vtime;
+	clock_measure(clock, now);
+}
+
+/* Bound the lag of @vruntime against @clock on both sides. */
+static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64 vruntime,
+					  u32 weight)
+{
+	u64 behind = clock->vtime - 2 * slice_vtime(weight);
+	u64 ahead = clock->vtime + max_u64(clock->rate * (PATIENCE_NS >> 10),
+					   slice_vtime(BALLAST_WEIGHT_NICE0));
+
+	if (time_before(vruntime, behind))
+		return behind;
+	if (time_before(ahead, vruntime))
+		return ahead;
+	return vruntime;
+}
+
+/* @tctx's vruntime as it would be under clock @id, with the same lag. */
+static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
+{
+	struct ballast_clock *from, *to;
+	u64 vruntime = tctx->vruntime;
+
+	to = clock_at(id);
+	if (!to)
+		return vruntime;
+	if (id != tctx->clock) {
+		from = clock_at(tctx->clock);
+		if (from)
+			vruntime = to->vtime + (vruntime - from->vtime);
+	}
+	return clamp_vruntime(to, vruntime, tctx->weight);
+}
+
+static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
+{
+	tctx->vruntime = vruntime_under(tctx, id);
+	tctx->clock = id;
+}
+
+static __always_inline u64 request_vtime(const struct task_ctx *tctx)
+{
+	u64 request_ns = max_u64(min_u64(tctx->burst_ns, slice_ns), BURST_MIN_NS);
+	u32 weight = tctx->weight;
+
+	return to_vtime(request_ns, weight > BALLAST_WEIGHT_NICE0 ? weight : BALLAST_WEIGHT_NICE0);
+}
+
+/* The key @tctx queues under, in terms of its present clock. */
+static __always_inline u64 queue_key(const struct task_ctx *tctx, u64 now)
+{
+	/* FIFO: the key is the time of arrival, so one kind of queue serves both. */
+	if (fifo_sched)
+		return now;
+	return tctx->vruntime + request_vtime(tctx);
+}
+
+/* Charge the time since the last charge; returns it. */
+static __always_inline u64 charge(struct task_ctx *tctx, u64 now)
+{
+	u64 ran_ns = elapsed_ns(tctx->run_since_ns, now);
+
+	tctx->run_since_ns = now;
+	tctx->ran_ns += ran_ns;
+	tctx->vruntime += to_vtime(ran_ns, tctx->weight);
+	return ran_ns;
+}
+
+/* The burst has ended: the task goes to sleep. */
+static __always_inline void end_burst(struct task_ctx *tctx)
+{
+	tctx->burst_ns = (3 * tctx->burst_ns + tctx->ran_ns) / 4;
+	tctx->ran_ns = 0;
+}
+
+#endif /* BALLAST_VTIME_BPF_H */

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One step of the control plane: snapshot, demand, plan, apply, account.
+//! Never sleeps or reads a clock: the caller says when, the kernel what time.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use log::{debug, info, warn};
+
+use crate::config::Config;
+use crate::demand::{Estimator, RowSample};
+use crate::domains::Layout;
+use crate::ids::{CpuId, DomainId};
+use crate::kernel::{Beat, CpuRole, Kernel};
+use crate::load_balance::{self, Domain, Node, Plan, Snapshot, Task};
+use crate::tuner::{self, CpuUse, Observation, TunerConfig, Tuning};
+use crate::utilisation::CpuShares;
+
+pub mod ledger;
+#[cfg(test)]
+mod tests;
+
+use ledger::Ledger;
+
+/// What the last round saw and decided, for statistics.
+#[derive(Clone, Debug, Default)]
+pub struct Round {
+    /// The level of the machine, CPUs per unit of weight (nice 0 = 100);
+    /// infinite when nobody is limited.
+    pub level: f64,
+    /// One entry a domain, in order of id.
+    pub domains: Vec<DomainRound>,
+    /// Tasks with a row.
+    pub nr_tasks: usize,
+    /// Rows that could not be read whole.
+    pub nr_torn: usize,
+    /// Imbalance that the plan leaves, in CPUs.
+    pub imbalance: f64,
+}
+
+/// One domain in a round, in CPUs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DomainRound {
+    /// What it has.
+    pub capacity: f64,
+    /// What it owes: Σ entitlement of its tasks before the moves.
+    pub load: f64,
+    /// What its tasks could use.
+    pub demand: f64,
+    /// Its tasks.
+    pub nr_tasks: usize,
+}
+
+/// The daemon's memory between steps.
+pub struct Daemon {
+    layout: Layout,
+    plan_config: load_balance::Config,
+    tuner_config: TunerConfig,
+    tuning: Option<Tuning>,
+    estimator: Estimator,
+    ledger: Ledger,
+    lost: BTreeMap<CpuId, f64>,
+    rows: Vec<RowSample>,
+    now_ns: u64,
+    round: Round,
+}
+
+impl Daemon {
+    /// A daemon for the machine and the wishes in `config`.
+    pub fn new(config: &Config) -> Daemon {
+        let half_life_ns = u64::try_from(config.load_half_life.as_nanos()).unwrap_or(u64::MAX);
+        Daemon {
+            layout: config.layout.clone(),
+            plan_config: load_balance::Config {
+                enabled: config.load_balance,
+                mempolicy_affinity: config.mempolicy_affinity,
+                ..Default::default()
+            },
+            tuner_config: TunerConfig {
+                slice_underutil_ns: config.slice_underutil_ns,
+                slice_overutil_ns: config.slice_overutil_ns,
+                direct_greedy_under: config.direct_greedy_under_frac * 100.0,
+                kick_greedy_under: config.kick_greedy_under_frac * 100.0,
+            },
+            tuning: None,
+            estimator: Estimator::new(half_life_ns),
+            ledger: Ledger::default(),
+            lost: BTreeMap::new(),
+            rows: Vec::new(),
+            now_ns: 0,
+            round: Round::default(),
+        }
+    }
+
+    /// The tuner's step: slice, margin and the roles of the CPUs.
+    ///
+    /// # Errors
+    /// BPF could not be told.
+    pub fn tune(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        shares: &BTreeMap<CpuId, CpuShares>,
+    ) -> Result<()> {
+        let observation = Observation {
+            cpus: shares
+                .iter()
+                .filter(|(cpu, _)| self.layout.cpu_domain.contains_key(cpu))
+                .map(|(cpu, shares)| CpuUse {
+                    cpu: *cpu,
+                    busy: shares.busy,
+                })
+                .collect(),
+        };
+        let tuning = tuner::tune(&observation, &self.tuner_config, self.tuning.as_ref());
+        let roles = tuning.direct.iter().zip(&tuning.kick);
+        self.now_ns = kernel.beat(&Beat {
+            slice_ns: tuning.slice_ns,
+            preempt_margin_ns: tuning.preempt_margin_ns,
+            cpus: roles
+                .map(|((cpu, direct), (_, kick))| CpuRole {
+                    cpu: *cpu,
+                    direct: *direct,
+                    kick: *kick,
+                })
+                .collect(),
+        })?;
+        debug!(
+            "tune: utilisation {:.3}, slice {} us",
+            tuning.utilisation,
+            tuning.slice_ns / 1000
+        );
+        self.tuning = Some(tuning);
+        Ok(())
+    }
+
+    /// The balancer's step. `shares` tell what interrupts took since the last.
+    ///
+    /// # Errors
+    /// BPF could not be told.
+    pub fn balance(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        shares: &BTreeMap<CpuId, CpuShares>,
+    ) -> Result<()> {
+        self.lost = shares.iter().map(|(cpu, shares)| (*cpu, shares.lost)).collect();
+        let now_ns = kernel.beat(&self.present_beat())?;
+        let report = kernel.rows(now_ns, &mut self.rows);
+        self.now_ns = now_ns;
+        self.estimator.update(now_ns, &self.rows);
+        self.ledger.settle(kernel);
+
+        let snapshot = self.snapshot(kernel);
+        let plan = load_balance::plan(&snapshot, &self.plan_config);
+        self.round = self.account(&snapshot, &plan);
+        self.round.nr_torn = report.torn;
+        self.apply(kernel, &plan)
+    }
+
+    /// What the last round saw.
+    pub fn round(&self) -> &Round {
+        &self.round
+    }
+
+    /// How the requests so far have ended.
+    pub fn totals(&self) -> ledger::Totals {
+        self.ledger.totals()
+    }
+
+    /// What the tuner last decided.
+    pub fn tuning(&self) -> Option<&Tuning> {
+        self.tuning.as_ref()
+    }
+
+    fn present_beat(&self) -> Beat {
+        let config = &self.tuner_config;
+        let default = tuner::tune(&Observation::default(), config, None);
+        let tuning = self.tuning.as_ref().unwrap_or(&default);
+        Beat {
+            slice_ns: tuning.slice_ns,
+            preempt_margin_ns: tuning.preempt_margin_ns,
+            cpus: Vec::new(),
+        }
+    }
+
+    fn snapshot(&self, kernel: &dyn Kernel) -> Snapshot {
+        let nodes = self.layout.nodes.iter().map(|node| Node {
+            id: node.id,
+            distance: node.distance.clone(),
+        });
+        let domains = self.layout.domains.iter().map(|domain| Domain {
+            id: domain.id,
+            node: domain.node,
+            capacity: self.capacity(kernel, domain.id),
+        });
+        Snapshot {
+            nodes: nodes.collect(),
+            domains: domains.collect(),
+            tasks: self.rows.iter().map(|row| self.task(row)).collect(),
+        }
+    }
+
+    /// CPUs of the domain that are online, less what interrupts and the
+    /// hypervisor take, scaled by the capacity of its cores.
+    fn capacity(&self, kernel: &dyn Kernel, id: DomainId) -> f64 {
+        let domain = &self.layout.domains[id.index()];
+        let per_cpu = domain.capacity / domain.cpus.len().max(1) as f64;
+        let members = self.layout.cpu_domain.iter().filter(|(_, of)| **of == id);
+        members
+            .filter(|(cpu, _)| kernel.is_online(**cpu))
+            .map(|(cpu, _)| per_cpu * (1.0 - self.lost.get(cpu).copied().unwrap_or(0.0)))
+            .sum()
+    }
+
+    /// A task under way counts where it is going, and is not moved again.
+    fn task(&self, row: &RowSample) -> Task {
+        let under_way = self.ledger.target(row.task);
+        Task {
+            task: row.task,
+            process: row.tgid,
+            weight: row.weight,
+            demand: self.estimator.demand(row.task.slot).unwrap_or(0.0),
+            domain: under_way.unwrap_or(row.domain),
+            allowed: row.allowed.clone(),
+            movable: !row.pinned && under_way.is_none(),
+            preferred_nodes: row.preferred_nodes,
+            moved_ago_rounds: self.ledger.moved_ago(row.task),
+        }
+    }
+
+    fn account(&self, snapshot: &Snapshot, plan: &Plan) -> Round {
+        let mut domains: Vec<DomainRound> = plan
+            .domains
+            .iter()
+            .map(|domain| DomainRound {
+                capacity: domain.capacity,
+                load: domain.before,
+                ..Default::default()
+            })
+            .collect();
+        for task in &snapshot.tasks {
+            if let Some(domain) = domains.get_mut(task.domain.index()) {
+                domain.demand += task.demand;
+                domain.nr_tasks += 1;
+            }
+        }
+        Round {
+            level: plan.level,
+            domains,
+            nr_tasks: snapshot.tasks.len(),
+            nr_torn: 0,
+            imbalance: plan.certificate.imbalance_after,
+        }
+    }
+
+    fn apply(&mut self, kernel: &mut dyn Kernel, plan: &Plan) -> Result<()> {
+        let mut sources: Vec<DomainId> = Vec::new();
+        for planned in &plan.moves {
+            if !self.ledger.ask(kernel, planned.task, planned.to) {
+                continue;
+            }
+            sources.push(planned.from);
+            self.log_move(planned);
+        }
+        sources.sort_unstable();
+        sources.dedup();
+        for source in sources {
+            let moved = kernel.apply_queued(source)?;
+            debug!("{source}: {moved} queued tasks moved at once");
+        }
+        for planned in &plan.moves {
+            kernel.apply_running(planned.task)?;
+        }
+        if self.round.nr_torn > 0 {
+            warn!("{} rows changed while being read", self.round.nr_torn);
+        }
+        Ok(())
+    }
+
+    fn log_move(&self, planned: &load_balance::Move) {
+        if !log::log_enabled!(log::Level::Info) {
+            return;
+        }
+        let place = |id: DomainId| format!("{}/{id}", self.layout.domains[id.index()].node);
+        let row = &self.rows[planned.index];
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", row.pid));
+        info!(
+            "move pid {} ({}) {} -> {}: {}",
+            row.pid,
+            comm.as_deref().unwrap_or("?").trim(),
+            place(planned.from),
+            place(planned.to),
+            planned.reason
+        );
+    }
+}

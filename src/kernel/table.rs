@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Memory shared with BPF: mapping it, and reading rows that change meanwhile.
+//! Never blocks a writer: a row that was read torn is read again.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::abi::{self, ballast_row};
+use crate::demand::RowSample;
+use crate::ids::{DomainId, TaskRef};
+use crate::load_balance::DomainSet;
+use crate::weight::weight_of_kernel;
+
+/// How often a torn row is tried again. A writer needs some ten instructions,
+/// so meeting it twice is rare and four times means a CPU that was stopped.
+const READ_TRIES: usize = 4;
+
+/// An array map in this process's memory. `T` must be the map's value type and
+/// hold integers only, since BPF writes it at any time.
+pub struct Table<T> {
+    base: *mut T,
+    len: usize,
+    bytes: usize,
+}
+
+// SAFETY: the mapping is shared memory that lives as long as the value; all
+// access to what BPF writes goes through volatile or atomic operations.
+unsafe impl<T> Send for Table<T> {}
+
+impl<T> Table<T> {
+    /// Maps the `len` values of an array map created with BPF_F_MMAPABLE.
+    ///
+    /// # Errors
+    /// The kernel refused the mapping.
+    pub fn map(fd: BorrowedFd<'_>, len: usize) -> Result<Self> {
+        ensure!(len > 0, "an empty map cannot be mapped");
+        let bytes = len * size_of::<T>().next_multiple_of(8);
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error())
+                .with_context(|| format!("mapping {bytes} bytes of a BPF map"));
+        }
+        Ok(Table {
+            base: base.cast(),
+            len,
+            bytes,
+        })
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none. Never true: see [`Table::map`].
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn at(&self, index: usize) -> *mut T {
+        assert!(index < self.len, "row {index} of {}", self.len);
+        // SAFETY: within the mapping, by the assertion.
+        unsafe { self.base.add(index) }
+    }
+
+    /// A copy of one value, possibly torn.
+    pub fn read(&self, index: usize) -> T
+    where
+        T: Copy,
+    {
+        // SAFETY: `at` is within the mapping and aligned; any bits are a valid
+        // T, which holds integers only.
+        unsafe { std::ptr::read_volatile(self.at(index)) }
+    }
+
+    /// Changes one value. For what BPF does not write at the same time.
+    pub fn update(&mut self, index: usize, change: impl FnOnce(&mut T)) {
+        // SAFETY: within the mapping, and this is the only reference to it.
+        change(unsafe { &mut *self.at(index) });
+    }
+}
+
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        // SAFETY: exactly what map() mapped, and nothing refers to it any more.
+        unsafe { libc::munmap(self.base.cast(), self.bytes) };
+    }
+}
+
+/// The words of a row that BPF and the daemon both write.
+pub struct Shared<'a> {
+    /// Odd while the row is in use.
+    pub generation: &'a AtomicU32,
+    /// The request, 0: none.
+    pub request: &'a AtomicU64,
+    /// The answer to the last one claimed.
+    pub answer: &'a AtomicU64,
+}
+
+impl Table<ballast_row> {
+    /// The shared words of the row at `slot`.
+    pub fn shared(&self, slot: u32) -> Shared<'_> {
+        let row = self.at(slot as usize);
+        // SAFETY: the fields are aligned, within the mapping for as long as
+        // `self`, and touched by both sides only as whole words.
+        unsafe {
+            Shared {
+                generation: AtomicU32::from_ptr(&raw mut (*row).generation),
+                request: AtomicU64::from_ptr(&raw mut (*row).request),
+                answer: AtomicU64::from_ptr(&raw mut (*row).answer),
+            }
+        }
+    }
+
+    /// The CPU that the row's task was last seen on, and whether it runs.
+    pub fn is_running(&self, slot: u32) -> bool {
+        state_of(&self.read(slot as usize)).1 == abi::ballast_state_BALLAST_RUN
+    }
+}
+
+/// What became of reading one row.
+#[derive(Debug, PartialEq)]
+pub enum RowRead {
+    /// No task uses the row.
+    Free,
+    /// The row changed at every try.
+    Torn,
+    /// A whole row, sums brought up to the time asked for.
+    Whole(Box<RowSample>),
+}
+
+/// Reads one row through `read`, which returns a possibly torn copy.
+pub fn read_row(
+    slot: u32,
+    now_ns: u64,
+    mut read: impl FnMut() -> ballast_row,
+    allowed: impl FnOnce() -> DomainSet,
+) -> RowRead {
+    for _ in 0..READ_TRIES {
+        let row = read();
+        if row.generation % 2 == 0 {
+            return RowRead::Free;
+        }
+        if is_whole(&row) {
+            return RowRead::Whole(Box::new(sample(slot, now_ns, &row, allowed)));
+        }
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+    RowRead::Torn
+}
+
+fn state_of(row: &ballast_row) -> (u64, u32) {
+    let bits = abi::ballast_state_BALLAST_STATE_BITS;
+    let state = row.since_state & ((1 << bits) - 1);
+    (row.since_state >> bits, state as u32)
+}
+
+/// The sums and the time of the last change agree; see struct ballast_row.
+fn is_whole(row: &ballast_row) -> bool {
+    let (since_ns, _) = state_of(row);
+    let spent = row
+        .run_ns
+        .wrapping_add(row.wait_ns)
+        .wrapping_add(row.sleep_ns);
+    spent == since_ns.wrapping_sub(row.born_ns)
+}
+
+fn sample(
+    slot: u32,
+    now_ns: u64,
+    row: &ballast_row,
+    allowed: impl FnOnce() -> DomainSet,
+) -> RowSample {
+    let (since_ns, state) = state_of(row);
+    // The row's CPU may have been a little ahead of the clock that was read.
+    let current_ns = now_ns.saturating_sub(since_ns);
+    let up_to_now = |sum: u64, of: u32| if state == of { sum + current_ns } else { sum };
+    let anywhere = row.flags & abi::ballast_row_flags_BALLAST_ROW_ANYWHERE != 0;
+    RowSample {
+        task: TaskRef {
+            slot,
+            generation: row.generation,
+        },
+        pid: row.pid,
+        tgid: row.tgid,
+        weight: weight_of_kernel(row.weight),
+        domain: DomainId(row.domain),
+        run_ns: up_to_now(row.run_ns, abi::ballast_state_BALLAST_RUN),
+        wait_ns: up_to_now(row.wait_ns, abi::ballast_state_BALLAST_WAIT),
+        sleep_ns: up_to_now(row.sleep_ns, abi::ballast_state_BALLAST_SLEEP),
+        pinned: row.flags & abi::ballast_row_flags_BALLAST_ROW_PINNED != 0,
+        kernel_thread: row.flags & abi::ballast_row_flags_BALLAST_ROW_KTHREAD != 0,
+        allowed: if anywhere { DomainSet::all() } else { allowed() },
+        preferred_nodes: row.preferred_nodes,
+    }
+}
+
+/// Whether the row at hand belongs to a kernel worker.
+pub fn is_kworker(row: &ballast_row) -> bool {
+    row.flags & abi::ballast_row_flags_BALLAST_ROW_KWORKER != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> ballast_row {
+        ballast_row {
+            run_ns: 30,
+            wait_ns: 20,
+            sleep_ns: 10,
+            born_ns: 1000,
+            since_state: 1060 << 2 | u64::from(abi::ballast_state_BALLAST_WAIT),
+            request: 0,
+            answer: 0,
+            preferred_nodes: 0,
+            generation: 3,
+            pid: 5,
+            tgid: 4,
+            weight: 1024,
+            domain: 1,
+            cpu: 6,
+            flags: abi::ballast_row_flags_BALLAST_ROW_ANYWHERE,
+        }
+    }
+
+    fn whole(read: RowRead) -> RowSample {
+        match read {
+            RowRead::Whole(sample) => *sample,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_present_state_counts_up_to_now() {
+        let sample = whole(read_row(9, 1100, row, DomainSet::all));
+        assert_eq!((sample.run_ns, sample.wait_ns, sample.sleep_ns), (30, 60, 10));
+        assert_eq!(sample.task.slot, 9);
+        assert_eq!(sample.weight, 100.0);
+        assert!(sample.allowed.is_all());
+    }
+
+    #[test]
+    fn a_clock_behind_the_row_adds_nothing() {
+        let sample = whole(read_row(0, 1000, row, DomainSet::all));
+        assert_eq!(sample.wait_ns, 20);
+    }
+
+    #[test]
+    fn a_torn_row_is_read_again() {
+        let mut reads = 0;
+        let read = || {
+            reads += 1;
+            let mut row = row();
+            if reads < 3 {
+                row.run_ns += 7;
+            }
+            row
+        };
+        assert_eq!(whole(read_row(0, 1060, read, DomainSet::all)).run_ns, 30);
+        assert_eq!(reads, 3);
+    }
+
+    #[test]
+    fn a_row_torn_at_every_try_is_left_out() {
+        let read = || ballast_row {
+            sleep_ns: 11,
+            ..row()
+        };
+        assert_eq!(read_row(0, 1060, read, DomainSet::all), RowRead::Torn);
+    }
+
+    #[test]
+    fn an_even_generation_is_no_task() {
+        let read = || ballast_row {
+            generation: 4,
+            ..row()
+        };
+        assert_eq!(read_row(0, 1060, read, DomainSet::all), RowRead::Free);
+    }
+}

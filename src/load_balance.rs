@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The balancer: which tasks to move so that every domain can pay what it owes.
+//! Never touches the clock, the kernel or any other I/O: a pure function.
+//!
+//! Every task has an entitlement c in CPUs (see [`crate::entitlement`]). If
+//! the entitlements of each domain's tasks add up to its capacity, fair
+//! scheduling inside the domains is fair scheduling of the machine. The gap of
+//! a domain is that sum less the capacity. While the machine is limited
+//! (Σd > P) a domain should have no gap of either sign; otherwise no positive
+//! one, and any room left is as good as any other.
+//!
+//! A move of c from a gap `over` into room `under` reduces what is wrong by
+//! min(c, over, under, over + under − c): nothing is moved unless that is
+//! positive for the two domains, which makes the sum of the gaps a potential
+//! that every step lowers. So planning ends, and planning on the outcome of a
+//! plan that was not cut short by `max_moves` finds nothing to do.
+//!
+//! [`settle`] does this for any partition of the domains: the nodes first, then
+//! the domains of each node, then, for what these leave, all domains.
+
+mod board;
+mod certificate;
+mod choose;
+mod domain_set;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use domain_set::DomainSet;
+
+use crate::entitlement::{Claim, Filler};
+use crate::ids::{DomainId, NodeId, TaskRef};
+use board::Board;
+use settle::{Member, settle};
+
+/// The machine and its tasks at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Nodes, with or without CPUs, in any order.
+    pub nodes: Vec<Node>,
+    /// Domains; their ids are 0, 1, 2, …
+    pub domains: Vec<Domain>,
+    /// Tasks, in any order.
+    pub tasks: Vec<Task>,
+}
+
+/// A NUMA node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The node.
+    pub id: NodeId,
+    /// SLIT distances, 10 for the node itself. A missing remote one counts as
+    /// 20, the kernel's default.
+    pub distance: BTreeMap<NodeId, u32>,
+}
+
+/// A domain.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// The domain.
+    pub id: DomainId,
+    /// The node its CPUs belong to.
+    pub node: NodeId,
+    /// CPUs it can hand out. 0 (or not a number): its tasks must leave.
+    pub capacity: f64,
+}
+
+/// A task that could be moved or that at least takes up capacity.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The task's row. Must be unique.
+    pub task: TaskRef,
+    /// Process id (tgid): threads of one process are best kept together.
+    pub process: u32,
+    /// Weight, nice 0 = 100.
+    pub weight: f64,
+    /// CPUs it could use, 0..=1.
+    pub demand: f64,
+    /// Where it is. A task in an unknown domain has an entitlement, but counts
+    /// for no domain and is not moved.
+    pub domain: DomainId,
+    /// Where it may be.
+    pub allowed: DomainSet,
+    /// Whether it may be moved at all.
+    pub movable: bool,
+    /// Bit n: its memory policy prefers node n (n < 64). 0: no preference.
+    pub preferred_nodes: u64,
+    /// Rounds since it was last moved; `u32::MAX`: never.
+    pub moved_ago_rounds: u32,
+}
+
+/// What the user and the daemon ask of the planner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Off: entitlements and loads are computed, nothing is moved.
+    pub enabled: bool,
+    /// Most moves in one plan. Bounds the time BPF takes to apply a plan.
+    pub max_moves: usize,
+    /// Heed `preferred_nodes`.
+    pub mempolicy_affinity: bool,
+    /// A gap up to this part of the capacity (and up to the largest
+    /// entitlement of a movable task) is left alone inside a node. 0.01: shares
+    /// are then right within 1 %, about what demand estimates are good for.
+    pub band: f64,
+    /// The same between nodes, where a move costs more.
+    pub remote_band: f64,
+    /// A task moved fewer rounds ago than this stays, so that it can warm up…
+    pub rest_rounds: u32,
+    /// …unless its domain owes this many CPUs more than it has.
+    pub rest_override: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            enabled: true,
+            max_moves: 1024,
+            mempolicy_affinity: false,
+            band: 0.01,
+            remote_band: 0.02,
+            rest_rounds: 3,
+            rest_override: 1.0,
+        }
+    }
+}
+
+/// What every task is owed, and the moves that let the domains pay it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// CPUs owed to each task, parallel to the snapshot's tasks.
+    pub entitlements: Vec<f64>,
+    /// λ, in CPUs per unit of weight; infinite if nobody is limited.
+    pub level: f64,
+    /// Each domain's sums, in the snapshot's order.
+    pub domains: Vec<DomainPlan>,
+    /// The moves, at most one a task, in the order they were decided.
+    pub moves: Vec<Move>,
+    /// What had to be done and what remains.
+    pub certificate: Certificate,
+}
+
+/// Σ entitlement of one domain, in CPUs, against its capacity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DomainPlan {
+    /// The domain.
+    pub id: DomainId,
+    /// CPUs it can hand out.
+    pub capacity: f64,
+    /// CPUs it owes in the snapshot.
+    pub before: f64,
+    /// CPUs it owes once the moves are applied.
+    pub after: f64,
+}
+
+/// One task to move.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    /// The task.
+    pub task: TaskRef,
+    /// Its place in the snapshot's tasks.
+    pub index: usize,
+    /// Where it is.
+    pub from: DomainId,
+    /// Where it is to go.
+    pub to: DomainId,
+    /// CPUs it is owed.
+    pub entitlement: f64,
+    /// Why, in one sentence with the numbers in CPUs.
+    pub reason: String,
+}
+
+/// Proof that a plan does not do more than it must, and what it leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Certificate {
+    /// CPUs of entitlement that must cross nodes in any plan that leaves no
+    /// node further from its capacity than this one leaves the worst.
+    pub cross_node_min: f64,
+    /// No plan that leaves no domain further off than `imbalance_after` has
+    /// fewer moves than this. A lower bound, not always reached.
+    pub moves_min: usize,
+    /// The largest distance of a domain from a fair load, in CPUs: from its
+    /// capacity while the machine is limited, otherwise only what it owes
+    /// beyond its capacity.
+    pub imbalance_after: f64,
+}
+
+/// Plans one round. Deterministic, and independent of the order of the tasks
+/// to the last bit; `Move::index` alone follows it.
+pub fn plan(snapshot: &Snapshot, config: &Config) -> Plan {
+    let order = canonical_order(&snapshot.tasks);
+    let capacity = snapshot
+        .domains
+        .iter()
+        .map(|domain| capacity_of(domain))
+        .sum();
+    let claims: Vec<Claim> = order
+        .iter()
+        .map(|&index| &snapshot.tasks[index])
+        .map(|task| Claim {
+            weight: task.weight,
+            demand: task.demand,
+        })
+        .collect();
+    let mut shares = Vec::new();
+    let fill = Filler::default().fill(&claims, capacity, &mut shares);
+
+    let mut board = Board::new(snapshot, config, &order, &shares, fill.is_limited());
+    let before = board.loads();
+    if config.enabled {
+        balance(&mut board, snapshot, config);
+    }
+    let mut entitlements = vec![0.0; snapshot.tasks.len()];
+    for (&index, &share) in order.iter().zip(&shares) {
+        entitlements[index] = share;
+    }
+    Plan {
+        entitlements,
+        level: fill.level,
+        domains: board.domain_plans(&before),
+        certificate: certificate::certify(&board, &before),
+        moves: board.into_moves(),
+    }
+}
+
+/// Evacuates, then settles level by level until no level finds a step.
+fn balance(board: &mut Board, snapshot: &Snapshot, config: &Config) {
+    let passes = passes(board, snapshot, config);
+    if !board.has_evacuees()
+        && passes
+            .iter()
+            .all(|pass| board.outside(&pass.members, pass.band).is_empty())
+    {
+        return;
+    }
+    board.prepare();
+    board.evacuate();
+    loop {
+        let steps_before = board.steps();
+        for pass in &passes {
+            settle(board, &pass.members, pass.band);
+        }
+        if board.steps() == steps_before {
+            return;
+        }
+    }
+}
+
+/// One call of `settle`: members to bring within a band.
+struct Pass {
+    members: Vec<Member>,
+    band: settle::Band,
+}
+
+fn passes(board: &Board, snapshot: &Snapshot, config: &Config) -> Vec<Pass> {
+    let used: BTreeSet<NodeId> = snapshot.domains.iter().map(|domain| domain.node).collect();
+    let nodes: Vec<Member> = used.iter().map(|&node| board.node_member(node)).collect();
+    let singles = |domains: &[usize]| {
+        domains
+            .iter()
+            .map(|&domain| Member {
+                domains: vec![domain],
+            })
+            .collect()
+    };
+    let largest = board.largest;
+    let local = settle::Band {
+        part: config.band,
+        most: largest,
+    };
+    let remote = settle::Band {
+        part: config.remote_band,
+        most: largest,
+    };
+    // Balanced nodes can leave domains off that only a remote one can relieve.
+    // While the machine is limited that is worth crossing only for more than a
+    // task: less is noise, and would cross back.
+    let leftover = if board.is_limited() {
+        settle::Band {
+            part: f64::INFINITY,
+            most: largest,
+        }
+    } else {
+        remote
+    };
+
+    let mut passes = Vec::new();
+    if nodes.len() > 1 {
+        passes.push(Pass {
+            members: nodes.clone(),
+            band: remote,
+        });
+    }
+    passes.extend(nodes.iter().map(|node| Pass {
+        members: singles(&node.domains),
+        band: local,
+    }));
+    if nodes.len() > 1 {
+        let all: Vec<usize> = (0..snapshot.domains.len()).collect();
+        passes.push(Pass {
+            members: singles(&all),
+            band: leftover,
+        });
+    }
+    passes
+}
+
+/// Indices of the tasks by row, so that every sum is taken in the same order.
+fn canonical_order(tasks: &[Task]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    order.sort_by_key(|&index| tasks[index].task);
+    order
+}
+
+/// The CPUs a domain can hand out, 0 if that is not a number above 0.
+fn capacity_of(domain: &Domain) -> f64 {
+    if domain.capacity > 0.0 && domain.capacity.is_finite() {
+        domain.capacity
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests;

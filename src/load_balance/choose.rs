@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which task, or which two, to move between a given pair of domains.
+//! Never changes the board.
+
+use std::cmp::Reverse;
+
+use super::board::{Board, Item, LEAST};
+
+/// Tasks weighed on each side of the best fit. Enough to find the threads of
+/// one process among equals, few enough that a move does not cost a pass.
+const NEAR: usize = 128;
+
+/// A choice that gains this part of the best gain is as good: the cost of the
+/// move decides between them.
+const AS_GOOD: f64 = 0.9;
+
+/// CPUs wrong on the two sides of a move, both above 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gaps {
+    pub over: f64,
+    pub under: f64,
+}
+
+impl Gaps {
+    fn gain(self, share: f64) -> f64 {
+        share
+            .min(self.over)
+            .min(self.under)
+            .min(self.over + self.under - share)
+    }
+}
+
+/// A domain to take from and one to give to, as members and as themselves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair {
+    pub from: usize,
+    pub to: usize,
+    pub members: Gaps,
+    pub domains: Gaps,
+}
+
+impl Pair {
+    /// CPUs put right on the worse level if `share` CPUs go over.
+    pub fn gain(&self, share: f64) -> f64 {
+        self.members.gain(share).min(self.domains.gain(share))
+    }
+
+    /// The most CPUs that overshoot on no side.
+    fn fit(&self) -> f64 {
+        let Pair {
+            members, domains, ..
+        } = self;
+        members
+            .over
+            .min(members.under)
+            .min(domains.over)
+            .min(domains.under)
+    }
+
+    /// From here on nothing is gained.
+    fn limit(&self) -> f64 {
+        (self.members.over + self.members.under).min(self.domains.over + self.domains.under)
+    }
+}
+
+/// How much a search may ask of the tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reach {
+    /// No task leaves a node its memory policy prefers.
+    Gentle,
+    /// Any task that may move.
+    Any,
+}
+
+/// One task to move, or two to exchange.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    pub item: u32,
+    pub partner: Option<u32>,
+    pub to: usize,
+    pub gain: f64,
+}
+
+/// Smaller is better, field by field.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    leaves_preferred: bool,
+    misses_preferred: bool,
+    moved_in_this_plan: bool,
+    /// Hundredths of a CPU of the task's own process left behind.
+    torn: i64,
+    moved_lately: Reverse<u32>,
+}
+
+impl Board<'_> {
+    /// The task whose share fits the pair best: of those that gain about as
+    /// much as the best, the cheapest to move.
+    pub(super) fn best_move(&self, pair: &Pair, reach: Reach) -> Option<Choice> {
+        let list = &self.seats[pair.from].sorted;
+        let fit = pair.fit();
+        let split = list.partition_point(|&item| self.share(item) <= fit + LEAST);
+        let may = |item: &&u32| self.may_move(**item, pair.from, pair.to, reach);
+        let smaller = list[..split].iter().rev().filter(may).take(NEAR);
+        let limit = pair.limit();
+        let larger = list[split..]
+            .iter()
+            .take_while(|&&item| self.share(item) < limit)
+            .filter(may)
+            .take(NEAR);
+        let near: Vec<(f64, u32)> = smaller
+            .chain(larger)
+            .map(|&item| (pair.gain(self.share(item)), item))
+            .collect();
+        let (gain, item) = cheapest(&near, LEAST, |item| {
+            (
+                self.cost(item, pair.from, pair.to),
+                self.share(item) > fit + LEAST,
+            )
+        })?;
+        Some(Choice {
+            item,
+            partner: None,
+            to: pair.to,
+            gain,
+        })
+    }
+
+    /// The two tasks whose difference fits the pair best, likewise. `least` is
+    /// the gain, in CPUs, below which two moves are not worth it.
+    pub(super) fn best_swap(&self, pair: &Pair, reach: Reach, least: f64) -> Option<Choice> {
+        let may = |from: usize, to: usize| {
+            let list = self.seats[from].sorted.iter().copied();
+            list.filter(move |&item| self.may_move(item, from, to, reach))
+        };
+        let back: Vec<u32> = may(pair.to, pair.from).collect();
+        let fit = pair.fit();
+        let mut found: Vec<(f64, (u32, u32))> = Vec::new();
+        for item in may(pair.from, pair.to) {
+            let wanted = self.share(item) - fit;
+            // The partner just at or above the best fit, and the one just below.
+            let split = back.partition_point(|&other| self.share(other) < wanted - LEAST);
+            for &other in back[..split].last().into_iter().chain(back.get(split)) {
+                found.push((
+                    pair.gain(self.share(item) - self.share(other)),
+                    (item, other),
+                ));
+            }
+        }
+        let (gain, (item, other)) = cheapest(&found, least.max(LEAST), |(item, other)| {
+            (
+                self.cost(item, pair.from, pair.to),
+                self.cost(other, pair.to, pair.from),
+            )
+        })?;
+        Some(Choice {
+            item,
+            partner: Some(other),
+            to: pair.to,
+            gain,
+        })
+    }
+
+    fn may_move(&self, item: u32, from: usize, to: usize, reach: Reach) -> bool {
+        let item = &self.items[item as usize];
+        let rests = item.task.moved_ago_rounds < self.config.rest_rounds
+            && self.seats[from].gap() <= self.config.rest_override;
+        !rests
+            && item.task.allowed.contains(self.seats[to].id)
+            && (reach == Reach::Any || !self.leaves_preferred(item, from, to))
+    }
+
+    fn prefers(&self, item: &Item, seat: usize) -> bool {
+        let node = self.seats[seat].node.0;
+        self.config.mempolicy_affinity && node < 64 && item.task.preferred_nodes >> node & 1 != 0
+    }
+
+    fn leaves_preferred(&self, item: &Item, from: usize, to: usize) -> bool {
+        self.prefers(item, from) && !self.prefers(item, to)
+    }
+
+    fn cost(&self, item: u32, from: usize, to: usize) -> Cost {
+        let item = &self.items[item as usize];
+        Cost {
+            leaves_preferred: self.leaves_preferred(item, from, to),
+            misses_preferred: !self.prefers(item, to),
+            moved_in_this_plan: item.moved,
+            torn: (self.torn(item, from, to) * 100.0).round() as i64,
+            moved_lately: Reverse(item.task.moved_ago_rounds),
+        }
+    }
+}
+
+/// The cheapest of the candidates that gain nearly as much as the best, if that
+/// one gains `least`. Ties go to the greater gain, then to the first.
+fn cheapest<T: Copy, C: Ord>(
+    candidates: &[(f64, T)],
+    least: f64,
+    cost: impl Fn(T) -> C,
+) -> Option<(f64, T)> {
+    let best = candidates.iter().map(|&(gain, _)| gain).fold(0.0, f64::max);
+    if best < least {
+        return None;
+    }
+    let as_good = candidates
+        .iter()
+        .filter(|(gain, _)| *gain >= (AS_GOOD * best).max(least));
+    let priced = as_good.map(|&(gain, candidate)| (cost(candidate), gain, candidate));
+    priced
+        .min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)))
+        .map(|(_, gain, candidate)| (gain, candidate))
+}

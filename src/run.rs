@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The life of the scheduler process: load, attach, keep the steps in time,
+//! serve statistics, detach. Never decides what to schedule where.
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use crossbeam::channel::RecvTimeoutError;
+use log::{info, warn};
+use scx_stats::prelude::StatsServer;
+
+use crate::cli::Cli;
+use crate::config::Config;
+use crate::daemon::Daemon;
+use crate::kernel::skel::Scheduler;
+use crate::kernel::{Kernel, preflight};
+use crate::stats::{self, Metrics};
+use crate::topology::Machine;
+use crate::utilisation::Meter;
+
+/// How often the loop looks at `stop` and at the kernel's exit flag: soon enough
+/// for a person who pressed Ctrl-C.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs until `stop` is set or the kernel ejects the scheduler. When the kernel
+/// asks for a restart (a CPU came that had no place), starts over with the
+/// topology read anew.
+///
+/// # Errors
+/// Anything that keeps the scheduler from running, or the kernel's reason for
+/// ejecting it.
+pub fn run(cli: &Cli, config: Config, stop: &Arc<AtomicBool>) -> Result<()> {
+    preflight::check()?;
+    scx_utils::try_set_rlimit_infinity();
+    scx_utils::init_libbpf_logging(None);
+    let printer = config.stats.map(|interval| print_stats(interval, stop));
+    let mut config = config;
+    while run_once(&config, stop)? {
+        info!("restarting with the topology read anew");
+        let machine = Machine::read(std::path::Path::new("/"))?;
+        config = Config::from_cli(cli, &machine)?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    if let Some(printer) = printer {
+        // Its own interval bounds the wait.
+        let _ = printer.join();
+    }
+    Ok(())
+}
+
+fn print_stats(interval: Duration, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let stop = stop.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = stats::monitor(interval, &stop) {
+            warn!("printing statistics: {error:#}");
+        }
+    })
+}
+
+/// One attachment; true if the kernel asks for another.
+fn run_once(config: &Config, stop: &Arc<AtomicBool>) -> Result<bool> {
+    let mut object = MaybeUninit::uninit();
+    let mut scheduler = Scheduler::load(&mut object, config).context("loading the scheduler")?;
+    scheduler.attach().context("attaching the scheduler")?;
+    let served = StatsServer::new(stats::server_data())
+        .launch()
+        .context("serving statistics on /var/run/scx/root/stats");
+    let result = served.and_then(|server| {
+        println!(
+            "scx_ballast attached: {} CPUs in {} domains on {} nodes",
+            config.layout.cpu_domain.len(),
+            config.layout.domains.len(),
+            config.layout.nodes.len()
+        );
+        info!("\n{}", config.layout.describe());
+        steer(&mut scheduler, config, stop, &server)
+    });
+    // How the kernel saw the end explains a failed step better than the step.
+    let exit = scheduler.detach()?;
+    result?;
+    Ok(exit.should_restart() && !stop.load(Ordering::Relaxed))
+}
+
+/// Keeps tuner and balancer in time until the scheduler is to stop or has left.
+fn steer(
+    scheduler: &mut Scheduler<'_>,
+    config: &Config,
+    stop: &AtomicBool,
+    server: &StatsServer<(), Metrics>,
+) -> Result<()> {
+    let (answers, requests) = server.channels();
+    let mut daemon = Daemon::new(config);
+    let (mut tune_meter, mut balance_meter) = (Meter::start()?, Meter::start()?);
+    let mut next_tune = Instant::now();
+    let mut next_balance = Instant::now() + config.interval;
+
+    while !stop.load(Ordering::Relaxed) && !scheduler.has_exited() {
+        let now = Instant::now();
+        if now >= next_tune {
+            daemon.tune(scheduler, &tune_meter.read()?)?;
+            next_tune = later(next_tune, config.tune_interval, now);
+        }
+        if now >= next_balance {
+            daemon.balance(scheduler, &balance_meter.read()?)?;
+            next_balance = later(next_balance, config.interval, now);
+        }
+        let due = next_tune.min(next_balance).min(now + LOOK_EVERY);
+        match requests.recv_deadline(due) {
+            Ok(()) => answers.send(metrics(scheduler, config, &daemon))?,
+            Err(RecvTimeoutError::Timeout) => (),
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+    Ok(())
+}
+
+/// The next time on the grid of `period` that is not past: a late step is done
+/// once, not made up for.
+fn later(due: Instant, period: Duration, now: Instant) -> Instant {
+    let next = due + period;
+    if next > now { next } else { now + period }
+}
+
+fn metrics(scheduler: &Scheduler<'_>, config: &Config, daemon: &Daemon) -> Metrics {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    Metrics::gather(
+        &config.layout,
+        daemon,
+        &scheduler.counters(),
+        config.interval,
+        since_epoch.unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_in_time_keeps_the_grid() {
+        let start = Instant::now();
+        let period = Duration::from_secs(1);
+        let late = start + Duration::from_millis(300);
+        assert_eq!(later(start, period, late), start + period);
+    }
+
+    #[test]
+    fn missed_steps_are_not_made_up_for() {
+        let start = Instant::now();
+        let period = Duration::from_secs(1);
+        let much_later = start + Duration::from_secs(10);
+        assert_eq!(later(start, period, much_later), much_later + period);
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The error for bad usage: one line that names the flag and what to give instead.
+//! Never prints or exits; the caller prints it on stderr and exits with 2.
+
+use std::fmt;
+
+/// What the user typed cannot be used. Prints as exactly one line, whatever
+/// was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError {
+    line: String,
+}
+
+impl UsageError {
+    /// An error about `flag`, for example `--interval`.
+    pub fn new(flag: &str, detail: impl fmt::Display) -> UsageError {
+        UsageError::plain(format!("{flag}: {detail}"))
+    }
+
+    /// An error about the command line as a whole.
+    pub fn plain(message: impl fmt::Display) -> UsageError {
+        UsageError {
+            line: one_line(&message.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Escapes control characters: typed text must neither break the line nor
+/// reach the terminal as an escape sequence.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        let error = UsageError::new("--interval", "'a\nb\u{1b}[31m\u{2028}é' is wrong");
+        assert_eq!(
+            error.to_string(),
+            "--interval: 'a\\nb\\u{1b}[31m\\u{2028}é' is wrong"
+        );
+    }
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Owns one guest from boot to end: the process, its output, its time.
+//! Must never end any process but the QEMU it started.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::cache::Cache;
+use crate::initramfs::{ExtraFile, Initramfs, RunLayer};
+use crate::kernel::{self, Series};
+use crate::qemu::{self, Clock, Machine};
+use crate::stream::{Event, Markers};
+use crate::topology::Topology;
+use crate::interrupt;
+
+/// A boot takes 4 s on an idle host and has been seen to take 40 s on a busy one.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
+/// How often the loop looks at the clock and at Ctrl-C while the guest is silent.
+const POLL: Duration = Duration::from_millis(100);
+/// Lines of output shown when a guest ends badly.
+const TAIL_LINES: usize = 30;
+
+/// What to boot and what to run in it.
+pub struct Boot {
+    /// The kernel.
+    pub series: Series,
+    /// The machine.
+    pub topology: &'static Topology,
+    /// Its clock.
+    pub clock: Clock,
+    /// Seconds the script may take after the boot.
+    pub timeout_secs: u64,
+    /// Further kernel arguments.
+    pub append: String,
+    /// Runs under /bin/sh as root.
+    pub script: Vec<u8>,
+    /// Further files.
+    pub files: Vec<ExtraFile>,
+    /// Names the logs in the cache folder.
+    pub log_name: String,
+}
+
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The script ended with this status.
+    Exited(u8),
+    /// The script ran out of time.
+    TimedOut,
+    /// The guest ended or never started without saying the script's status.
+    Died,
+    /// The user asked to stop.
+    Interrupted,
+}
+
+/// Where the script's output goes, piece by piece.
+pub struct Output<'a> {
+    sink: Box<dyn FnMut(&str) + 'a>,
+}
+
+impl<'a> Output<'a> {
+    /// To our own standard output.
+    pub fn to_stdout() -> Output<'static> {
+        Output::to(|text| {
+            let mut stdout = std::io::stdout().lock();
+            // A closed pipe (`| head`) must not stop the run: its status still counts.
+            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        })
+    }
+
+    /// To a function that is given lines.
+    pub fn to(sink: impl FnMut(&str) + 'a) -> Output<'a> {
+        Output {
+            sink: Box::new(sink),
+        }
+    }
+}
+
+/// Boots, runs the script, and says how it ended. Waits while another guest runs.
+///
+/// # Errors
+/// When the guest cannot be prepared or QEMU not started.
+pub fn run(cache: &Cache, base: &Initramfs, boot: &Boot, output: &mut Output) -> Result<Ending> {
+    let kernel = kernel::get(cache, &boot.series)?;
+    let qemu = qemu::program(qemu::QEMU)?;
+    interrupt::install()?;
+    let _lock = cache.lock("vm.lock", "another guest")?;
+
+    let key = run_key();
+    let config = fs::read(&kernel.config).context("reading the kernel's configuration")?;
+    let image = TemporaryFile(cache.path(&format!("initramfs/run-{}.img", std::process::id())));
+    let layer = RunLayer {
+        script: &boot.script,
+        key: &key,
+        kernel_config: &config,
+        files: &boot.files,
+    };
+    base.write_with(&layer, &image.0)?;
+
+    let console_log = cache.path(&format!("logs/{}-console.log", boot.log_name));
+    let machine = Machine {
+        vmlinuz: &kernel.vmlinuz,
+        initramfs: &image.0,
+        topology: boot.topology,
+        clock: boot.clock,
+        append: &boot.append,
+        console_log: &console_log,
+    };
+    eprintln!(
+        "booting {} on {} ({} clock)",
+        kernel.release(),
+        boot.topology.name,
+        boot.clock.name()
+    );
+    let mut guest = Guest::start(&qemu, &machine.args(), Markers::new(&key))?;
+    let ending = guest.follow(Duration::from_secs(boot.timeout_secs), output);
+    guest.stop();
+    guest.explain(ending, boot, &console_log);
+    Ok(ending)
+}
+
+/// A running QEMU and what it said.
+struct Guest {
+    child: Child,
+    lines: Receiver<Vec<u8>>,
+    markers: Markers,
+    tail: VecDeque<String>,
+    started: Option<Instant>,
+    booting_since: Instant,
+}
+
+impl Guest {
+    fn start(qemu: &Path, args: &[String], markers: Markers) -> Result<Guest> {
+        // setpriv becomes QEMU, and lets the kernel end it should the harness be killed. A
+        // process group of its own keeps the terminal's Ctrl-C from reaching it before us.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(qemu)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .context("starting QEMU through setpriv")?;
+        let stdout = child.stdout.take().context("QEMU has no output")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(stdout);
+            loop {
+                let mut line = Vec::new();
+                match reader.read_until(b'\n', &mut line) {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) if sender.send(line).is_err() => return,
+                    Ok(_) => {}
+                }
+            }
+        });
+        Ok(Guest {
+            child,
+            lines,
+            markers,
+            tail: VecDeque::new(),
+            started: None,
+            booting_since: Instant::now(),
+        })
+    }
+
+    /// Passes the output on until the script ends, time runs out or QEMU is gone.
+    fn follow(&mut self, timeout: Duration, output: &mut Output) -> Ending {
+        loop {
+            if interrupt::raised() {
+                return Ending::Interrupted;
+            }
+            match self.started {
+                Some(since) if since.elapsed() > timeout => return Ending::TimedOut,
+                None if self.booting_since.elapsed() > BOOT_TIMEOUT => return Ending::Died,
+                _ => {}
+            }
+            let line = match self.lines.recv_timeout(POLL) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Ending::Died,
+            };
+            for event in self.markers.read(&line) {
+                match event {
+                    Event::Started => self.started = Some(Instant::now()),
+                    Event::Exited(status) => return Ending::Exited(status),
+                    // What comes before the script is the firmware's noise.
+                    Event::Text(_) if self.started.is_none() => {}
+                    Event::Text(text) => {
+                        (output.sink)(&text);
+                        if self.tail.len() == TAIL_LINES {
+                            self.tail.pop_front();
+                        }
+                        self.tail.push_back(text);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends this QEMU; one that is gone already is fine.
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Says on stderr what is known about a guest that ended badly.
+    fn explain(&self, ending: Ending, boot: &Boot, console_log: &Path) {
+        let reason = match ending {
+            Ending::Exited(_) => return,
+            Ending::Interrupted => {
+                eprintln!("interrupted: the guest was ended");
+                return;
+            }
+            Ending::TimedOut => format!("the script did not end within {} s", boot.timeout_secs),
+            Ending::Died if self.started.is_none() => "the guest did not boot".into(),
+            Ending::Died => "the guest died before the script ended".into(),
+        };
+        eprintln!("error: {reason}");
+        if !self.tail.is_empty() {
+            eprintln!("--- the script's last {} lines", self.tail.len());
+            for line in &self.tail {
+                eprintln!("{}", line.trim_end());
+            }
+        }
+        let console = fs::read(console_log).unwrap_or_default();
+        let console = last_lines(&String::from_utf8_lossy(&console), TAIL_LINES);
+        if !console.is_empty() {
+            eprintln!("--- the kernel's last words ({})", console_log.display());
+            eprintln!("{console}");
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Removed when the run is over.
+struct TemporaryFile(PathBuf);
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The last `count` lines that say something, without screen codes or carriage returns.
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| line.trim_matches(|c: char| c.is_control() || c.is_whitespace()))
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// Differs from run to run.
+fn run_key() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanos = now.map_or(0, |since| since.as_nanos());
+    format!("{:x}-{:x}", std::process::id(), nanos & 0xffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_skips_empty_lines() {
+        assert_eq!(last_lines("a\r\n\r\nb\n\x1b\nc\n", 2), "b\nc");
+        assert_eq!(last_lines("", 3), "");
+    }
+}
