@@ -50,6 +50,7 @@ pub struct Layout {
 /// A node and the run of domain ids on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutNode {
+    /// The node.
     pub id: NodeId,
     /// SLIT distance to every online node, itself included.
     pub distance: BTreeMap<NodeId, u32>,
@@ -62,7 +63,9 @@ pub struct LayoutNode {
 /// One domain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayoutDomain {
+    /// The domain.
     pub id: DomainId,
+    /// The node of its CPUs.
     pub node: NodeId,
     /// The CPUs online when the machine was read, ascending; never empty.
     pub cpus: Vec<CpuId>,

@@ -13,7 +13,7 @@
 //! min(c, over, under, over + under − c): nothing is moved unless that is
 //! positive for the two domains, which makes the sum of the gaps a potential
 //! that every step lowers. So planning ends, and planning on the outcome of a
-//! plan that was not cut short by `max_moves` finds nothing to do.
+//! plan that was not cut short (by `max_moves` or `max_looks`) finds nothing to do.
 //!
 //! [`settle`] does this for any partition of the domains: the nodes first, then
 //! the domains of each node, then, for what these leave, all domains.
@@ -31,7 +31,8 @@ pub use domain_set::DomainSet;
 use crate::entitlement::{Claim, Filler};
 use crate::ids::{DomainId, NodeId, TaskRef};
 use board::Board;
-use settle::{Member, settle};
+use choose::Search;
+use settle::{Member, Pass, settle};
 
 /// The machine and its tasks at one instant.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +97,9 @@ pub struct Config {
     pub enabled: bool,
     /// Most moves in one plan. Bounds the time BPF takes to apply a plan.
     pub max_moves: usize,
+    /// Most tasks looked at in one plan, give or take one search. Bounds its
+    /// time on machines where masks confine most tasks: some 10 ns a look.
+    pub max_looks: u64,
     /// Heed `preferred_nodes`.
     pub mempolicy_affinity: bool,
     /// A gap up to this part of the capacity (and up to the largest
@@ -115,6 +119,7 @@ impl Default for Config {
         Config {
             enabled: true,
             max_moves: 1024,
+            max_looks: 20_000_000,
             mempolicy_affinity: false,
             band: 0.01,
             remote_band: 0.02,
@@ -188,11 +193,7 @@ pub struct Certificate {
 /// to the last bit; `Move::index` alone follows it.
 pub fn plan(snapshot: &Snapshot, config: &Config) -> Plan {
     let order = canonical_order(&snapshot.tasks);
-    let capacity = snapshot
-        .domains
-        .iter()
-        .map(|domain| capacity_of(domain))
-        .sum();
+    let capacity = snapshot.domains.iter().map(capacity_of).sum();
     let claims: Vec<Claim> = order
         .iter()
         .map(|&index| &snapshot.tasks[index])
@@ -224,7 +225,7 @@ pub fn plan(snapshot: &Snapshot, config: &Config) -> Plan {
 
 /// Evacuates, then settles level by level until no level finds a step.
 fn balance(board: &mut Board, snapshot: &Snapshot, config: &Config) {
-    let passes = passes(board, snapshot, config);
+    let mut passes = passes(board, snapshot, config);
     if !board.has_evacuees()
         && passes
             .iter()
@@ -234,23 +235,23 @@ fn balance(board: &mut Board, snapshot: &Snapshot, config: &Config) {
     }
     board.prepare();
     board.evacuate();
-    loop {
+    let searches = Search::all(config.mempolicy_affinity);
+    let mut next = 0;
+    while let Some(&search) = searches.get(next) {
         let steps_before = board.steps();
-        for pass in &passes {
-            settle(board, &pass.members, pass.band);
+        for pass in &mut passes {
+            settle(board, pass, search);
         }
-        if board.steps() == steps_before {
-            return;
-        }
+        // A step can make way for what asks less: start over.
+        next = if board.steps() > steps_before {
+            0
+        } else {
+            next + 1
+        };
     }
 }
 
-/// One call of `settle`: members to bring within a band.
-struct Pass {
-    members: Vec<Member>,
-    band: settle::Band,
-}
-
+/// The levels: nodes, domains of each node, and all domains for what is left.
 fn passes(board: &Board, snapshot: &Snapshot, config: &Config) -> Vec<Pass> {
     let used: BTreeSet<NodeId> = snapshot.domains.iter().map(|domain| domain.node).collect();
     let nodes: Vec<Member> = used.iter().map(|&node| board.node_member(node)).collect();
@@ -285,21 +286,16 @@ fn passes(board: &Board, snapshot: &Snapshot, config: &Config) -> Vec<Pass> {
 
     let mut passes = Vec::new();
     if nodes.len() > 1 {
-        passes.push(Pass {
-            members: nodes.clone(),
-            band: remote,
-        });
+        passes.push(Pass::new(nodes.clone(), remote));
     }
-    passes.extend(nodes.iter().map(|node| Pass {
-        members: singles(&node.domains),
-        band: local,
-    }));
+    passes.extend(
+        nodes
+            .iter()
+            .map(|node| Pass::new(singles(&node.domains), local)),
+    );
     if nodes.len() > 1 {
         let all: Vec<usize> = (0..snapshot.domains.len()).collect();
-        passes.push(Pass {
-            members: singles(&all),
-            band: leftover,
-        });
+        passes.push(Pass::new(singles(&all), leftover));
     }
     passes
 }

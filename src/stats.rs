@@ -108,6 +108,8 @@ pub struct Metrics {
     pub steals_numa: u64,
     #[stat(desc = "idle CPUs woken to help another domain")]
     pub help_kicks: u64,
+    #[stat(desc = "times BPF went on alone because the daemon had fallen silent")]
+    pub heartbeats_lost: u64,
     #[stat(desc = "bound kernel threads sent straight to their CPU")]
     pub kthreads_local: u64,
     #[stat(desc = "per-node statistics")]
@@ -155,6 +157,7 @@ impl Metrics {
             steals_node: counters.get(abi::ballast_stat_BALLAST_STAT_STEAL_NODE),
             steals_numa: counters.get(abi::ballast_stat_BALLAST_STAT_STEAL_NUMA),
             help_kicks: counters.get(abi::ballast_stat_BALLAST_STAT_HELP_KICKS),
+            heartbeats_lost: counters.get(abi::ballast_stat_BALLAST_STAT_HEARTBEAT_LOST),
             kthreads_local: counters.get(abi::ballast_stat_BALLAST_STAT_KTHREAD_LOCAL),
             nodes,
         }

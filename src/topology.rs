@@ -41,13 +41,16 @@ pub struct Machine {
 /// One logical CPU.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cpu {
+    /// The CPU.
     pub id: CpuId,
+    /// Its node.
     pub node: NodeId,
     /// The last-level cache: unique on the machine, dense, from 0. A cache
     /// that spans nodes counts as one per node.
     pub llc: u32,
     /// The physical core: unique on the machine, dense, from 0.
     pub core: u32,
+    /// Whether it is online.
     pub online: bool,
     /// Relative to the biggest CPU of the machine, in (0, 1].
     pub capacity: f64,
@@ -56,6 +59,7 @@ pub struct Cpu {
 /// One NUMA node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// The node.
     pub id: NodeId,
     /// The CPUs of [`Machine::cpus`] on this node, ascending; empty for a
     /// node with memory only.

@@ -18,7 +18,7 @@ int ballast_beat(struct ballast_beat_args *args)
 
 	slice_ns = args->slice_ns;
 	preempt_margin_ns = args->preempt_margin_ns;
-	heartbeat_ns = now;
+	note_heartbeat(now);
 	if (args->cpu_flags_changed) {
 		bpf_rcu_read_lock();
 		mask_all_cpus();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * domain.bpf.h owns the set-up of queues and masks, and CPUs coming and going.
- * It must never see a task.
+ * domain.bpf.h owns which CPUs belong to which mask: at set-up, when CPUs come
+ * and go, when the daemon says so or falls silent. It must never see a task.
  */
 #ifndef BALLAST_DOMAIN_BPF_H
 #define BALLAST_DOMAIN_BPF_H
@@ -57,6 +57,40 @@ static __always_inline void mask_all_cpus(void)
 		if (cpu && cpu->domain < nr_domains)
 			mask_cpu(id, cpu);
 	}
+}
+
+/*
+ * Called at every tick: when the daemon has fallen silent, its last word on who
+ * may help whom no longer holds, so any idle CPU may.
+ */
+static __always_inline void check_daemon(u64 now)
+{
+	struct ballast_cpu *cpu;
+	u32 id;
+
+	if (likely(daemon_lost || elapsed_ns(heartbeat_ns, now) <= heartbeat_timeout_ns))
+		return;
+	if (__sync_val_compare_and_swap(&lost_since_ns, 0, now))
+		return;
+	daemon_lost = true;
+	count(BALLAST_STAT_HEARTBEAT_LOST);
+	bpf_for(id, 0, BALLAST_MAX_CPUS)
+	{
+		if (id >= nr_cpu_ids)
+			break;
+		cpu = cpu_at(id);
+		if (cpu && cpu->domain < nr_domains) {
+			__sync_fetch_and_or(&cpu->flags, BALLAST_CPU_DIRECT | BALLAST_CPU_KICK);
+			mask_cpu(id, cpu);
+		}
+	}
+}
+
+static __always_inline void note_heartbeat(u64 now)
+{
+	heartbeat_ns = now;
+	daemon_lost = false;
+	lost_since_ns = 0;
 }
 
 #endif /* BALLAST_DOMAIN_BPF_H */

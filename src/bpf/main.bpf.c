@@ -190,6 +190,7 @@ void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
 	check_queue(cpu->domain, now);
+	check_daemon(now);
 }
 
 void BPF_STRUCT_OPS(ballast_runnable, struct task_struct *p, u64 enq_flags)
@@ -427,7 +428,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(ballast_init)
 {
 	s32 ret;
 
-	heartbeat_ns = scx_bpf_now();
+	note_heartbeat(scx_bpf_now());
 	ret = create_queues();
 	if (!ret)
 		ret = create_masks();
@@ -448,9 +449,9 @@ void BPF_STRUCT_OPS(ballast_dump, struct scx_dump_ctx *dctx)
 {
 	u64 now = scx_bpf_now();
 
-	scx_bpf_dump("slice %llu us, rows used %u of %u, daemon heard %llu ms ago\n",
+	scx_bpf_dump("slice %llu us, rows used %u of %u, daemon heard %llu ms ago%s\n",
 		     slice_ns / 1000, rows_used, max_rows,
-		     elapsed_ns(heartbeat_ns, now) / 1000000);
+		     elapsed_ns(heartbeat_ns, now) / 1000000, daemon_lost ? ", lost" : "");
 	dump_domains(now);
 }
 

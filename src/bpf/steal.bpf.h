@@ -18,9 +18,9 @@
 #define STEAL_SCAN_MAX 64
 
 /* The bounds double without a daemon: nobody corrects a wrong steal then. */
-static __always_inline u64 patience(u64 bound_ns, u64 now)
+static __always_inline u64 patience(u64 bound_ns)
 {
-	return daemon_alive(now) ? bound_ns : 2 * bound_ns;
+	return daemon_lost ? 2 * bound_ns : bound_ns;
 }
 
 /* Take a task that is confined, but not to one CPU, from a sibling's queue. */
@@ -94,7 +94,7 @@ static __noinline bool steal(s32 cpu_id, u64 now)
 	if (!greedy_threshold)
 		return false;
 	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold,
-			  patience(steal_after_node_ns, now), now)) {
+			  patience(steal_after_node_ns), now)) {
 		count(BALLAST_STAT_STEAL_NODE);
 		return true;
 	}
@@ -105,7 +105,7 @@ static __noinline bool steal(s32 cpu_id, u64 now)
 		if (i >= nr_nodes)
 			break;
 		if (steal_in_node(nearest_node(cpu->node, i), cpu->domain, greedy_threshold_x_numa,
-				  patience(steal_after_numa_ns, now), now)) {
+				  patience(steal_after_numa_ns), now)) {
 			count(BALLAST_STAT_STEAL_NUMA);
 			return true;
 		}
@@ -141,13 +141,13 @@ static __noinline void call_help(u32 domain_id, u64 now)
 	if (!greedy_threshold || !domain->queued_since_ns)
 		return;
 	age_ns = elapsed_ns(domain->queued_since_ns, now);
-	if (age_ns < patience(steal_after_node_ns, now))
+	if (age_ns < patience(steal_after_node_ns))
 		return;
 	if (kick_idle_in(kick_mask(domain->node))) {
 		count(BALLAST_STAT_HELP_KICKS);
 		return;
 	}
-	if (!greedy_threshold_x_numa || age_ns < patience(steal_after_numa_ns, now))
+	if (!greedy_threshold_x_numa || age_ns < patience(steal_after_numa_ns))
 		return;
 	bpf_for(i, 1, BALLAST_MAX_NODES)
 	{

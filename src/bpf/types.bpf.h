@@ -46,6 +46,9 @@ const volatile u32 cpuperf = BALLAST_NONE;
 u64 slice_ns = 5000000;
 u64 preempt_margin_ns = 1000000;
 u64 heartbeat_ns;
+/* The daemon has missed its heartbeat: its knobs are outdated. */
+bool daemon_lost;
+u64 lost_since_ns;
 /* Rows that were ever used: the daemon reads no further. */
 u32 rows_used;
 
@@ -248,12 +251,6 @@ static __always_inline void count(enum ballast_stat stat)
 
 	if (cpu)
 		cpu->stats[stat]++;
-}
-
-/* The daemon has been heard of lately, so its masks and knobs are current. */
-static __always_inline bool daemon_alive(u64 now)
-{
-	return elapsed_ns(heartbeat_ns, now) <= heartbeat_timeout_ns;
 }
 
 #endif /* BALLAST_TYPES_BPF_H */

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The daemon's steps against a machine in memory: requests must end, once each.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::*;
+use crate::demand::RowSample;
+use crate::ids::TaskRef;
+use crate::kernel::{Beat, Counters, Outcome, ReadReport, Ticket, request};
+use crate::load_balance::DomainSet;
+
+const ROUND_NS: u64 = 1_000_000_000;
+
+/// How the machine in memory treats requests.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Obliging,
+    /// Nothing is ever carried out, as if every task slept.
+    Deaf,
+    /// Every task ends before it is moved.
+    Deadly,
+}
+
+struct FakeTask {
+    row: RowSample,
+    request: Option<Ticket>,
+    outcome: Outcome,
+}
+
+/// Spinners on domains of four CPUs each, served evenly.
+struct FakeKernel {
+    now_ns: u64,
+    tasks: Vec<FakeTask>,
+    manner: Manner,
+    sequence: u16,
+}
+
+impl FakeKernel {
+    fn with_spinners(domains: &[u32], manner: Manner) -> FakeKernel {
+        let tasks = domains.iter().enumerate().map(|(slot, domain)| FakeTask {
+            row: RowSample {
+                task: TaskRef {
+                    slot: slot as u32,
+                    generation: 1,
+                },
+                pid: 100 + slot as u32,
+                tgid: 100 + slot as u32,
+                weight: 100.0,
+                domain: DomainId(*domain),
+                run_ns: 0,
+                wait_ns: 0,
+                sleep_ns: 0,
+                pinned: false,
+                kernel_thread: false,
+                allowed: DomainSet::all(),
+                preferred_nodes: 0,
+            },
+            request: None,
+            outcome: Outcome::Pending,
+        });
+        FakeKernel {
+            now_ns: ROUND_NS,
+            tasks: tasks.collect(),
+            manner,
+            sequence: 0,
+        }
+    }
+
+    fn in_domain(&self, domain: u32) -> usize {
+        let there = |task: &&FakeTask| task.row.domain == DomainId(domain);
+        self.tasks.iter().filter(there).count()
+    }
+
+    /// One round passes: tasks run, requests meet their fate.
+    fn pass(&mut self) {
+        self.now_ns += ROUND_NS;
+        let crowd: BTreeMap<u32, usize> = [0, 1].map(|id| (id, self.in_domain(id))).into();
+        for task in &mut self.tasks {
+            let share = (4.0 / crowd[&task.row.domain.0] as f64).min(1.0);
+            let run_ns = (ROUND_NS as f64 * share) as u64;
+            task.row.run_ns += run_ns;
+            task.row.wait_ns += ROUND_NS - run_ns;
+            let Some(ticket) = task.request else { continue };
+            match self.manner {
+                Manner::Deaf => continue,
+                Manner::Obliging => {
+                    task.row.domain = ticket.target;
+                    task.outcome = Outcome::Applied;
+                }
+                Manner::Deadly => {
+                    task.row.task.generation += 2;
+                    task.outcome = Outcome::Gone;
+                }
+            }
+            task.request = None;
+        }
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn beat(&mut self, _: &Beat) -> Result<u64> {
+        Ok(self.now_ns)
+    }
+
+    fn rows(&mut self, _: u64, rows: &mut Vec<RowSample>) -> ReadReport {
+        rows.clear();
+        rows.extend(self.tasks.iter().map(|task| task.row.clone()));
+        ReadReport {
+            live: rows.len(),
+            torn: 0,
+        }
+    }
+
+    fn request(&mut self, task: TaskRef, target: DomainId) -> Option<Ticket> {
+        self.sequence += 1;
+        let fake = &mut self.tasks[task.slot as usize];
+        if fake.row.task != task || fake.request.is_some() {
+            return None;
+        }
+        fake.outcome = Outcome::Pending;
+        fake.request = Some(request::ticket(task, target, self.sequence));
+        fake.request
+    }
+
+    fn outcome(&self, ticket: &Ticket) -> Outcome {
+        self.tasks[ticket.task.slot as usize].outcome
+    }
+
+    fn withdraw(&mut self, ticket: &Ticket) -> Outcome {
+        self.tasks[ticket.task.slot as usize].request = None;
+        Outcome::Expired
+    }
+
+    fn apply_queued(&mut self, _: DomainId) -> Result<u32> {
+        Ok(0)
+    }
+
+    fn apply_running(&mut self, _: TaskRef) -> Result<()> {
+        Ok(())
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+
+    fn is_online(&self, _: CpuId) -> bool {
+        true
+    }
+
+    fn has_exited(&self) -> bool {
+        false
+    }
+}
+
+fn daemon(flags: &[&str]) -> Daemon {
+    let machine = crate::topology::fake::FakeMachine::grid(2, 1, 4, 1)
+        .read()
+        .expect("a readable machine");
+    let line = ["scx_ballast"].iter().chain(flags);
+    let cli = match crate::cli::parse_from(line) {
+        Ok(crate::cli::Parsed::Run(cli)) => *cli,
+        other => panic!("{other:?}"),
+    };
+    Daemon::new(&Config::from_cli(&cli, &machine).expect("a good configuration"))
+}
+
+fn rounds(daemon: &mut Daemon, kernel: &mut FakeKernel, count: usize) {
+    for _ in 0..count {
+        daemon
+            .balance(kernel, &BTreeMap::new())
+            .expect("the fake kernel never fails");
+        kernel.pass();
+    }
+}
+
+fn all_ended(daemon: &Daemon) -> bool {
+    let totals = daemon.totals();
+    totals.requested == totals.applied + totals.refused + totals.expired
+}
+
+#[test]
+fn eight_spinners_on_one_domain_are_spread_by_four_moves() {
+    let mut kernel = FakeKernel::with_spinners(&[0; 8], Manner::Obliging);
+    let mut daemon = daemon(&[]);
+    rounds(&mut daemon, &mut kernel, 2);
+    assert_eq!((kernel.in_domain(0), kernel.in_domain(1)), (4, 4));
+    rounds(&mut daemon, &mut kernel, 20);
+    assert_eq!(daemon.totals().requested, 4);
+    assert_eq!(daemon.totals().applied, 4);
+}
+
+#[test]
+fn a_hundred_spinners_on_one_domain_settle_in_three_rounds() {
+    let mut kernel = FakeKernel::with_spinners(&[0; 100], Manner::Obliging);
+    let mut daemon = daemon(&[]);
+    rounds(&mut daemon, &mut kernel, 3);
+    assert_eq!(kernel.in_domain(1), 50);
+}
+
+#[test]
+fn without_balancing_nothing_is_asked() {
+    let mut kernel = FakeKernel::with_spinners(&[0; 8], Manner::Obliging);
+    let mut daemon = daemon(&["--no-load-balance"]);
+    rounds(&mut daemon, &mut kernel, 5);
+    assert_eq!(daemon.totals().requested, 0);
+    assert!((daemon.round().domains[0].load - 8.0).abs() < 1e-9);
+}
+
+#[test]
+fn requests_without_effect_expire() {
+    let mut kernel = FakeKernel::with_spinners(&[0; 8], Manner::Deaf);
+    let mut daemon = daemon(&[]);
+    rounds(&mut daemon, &mut kernel, 3);
+    let totals = daemon.totals();
+    assert_eq!(totals.expired, 4, "{totals:?}");
+    assert_eq!(totals.applied, 0, "{totals:?}");
+}
+
+#[test]
+fn a_task_under_way_is_not_asked_again() {
+    let mut kernel = FakeKernel::with_spinners(&[0; 8], Manner::Deaf);
+    let mut daemon = daemon(&[]);
+    rounds(&mut daemon, &mut kernel, 2);
+    assert_eq!(daemon.totals().requested, 4);
+}
+
+#[test]
+fn requests_of_ended_tasks_are_refused() {
+    let mut kernel = FakeKernel::with_spinners(&[0; 8], Manner::Deadly);
+    let mut daemon = daemon(&[]);
+    rounds(&mut daemon, &mut kernel, 2);
+    kernel.manner = Manner::Obliging;
+    rounds(&mut daemon, &mut kernel, 4);
+    let totals = daemon.totals();
+    assert!(totals.refused >= 4, "{totals:?}");
+    assert!(all_ended(&daemon), "{totals:?}");
+}
+
+#[test]
+fn the_tuner_tells_bpf_a_slice_from_the_flags() {
+    let mut kernel = FakeKernel::with_spinners(&[], Manner::Obliging);
+    let mut daemon = daemon(&["--slice-us-underutil", "7000", "--slice-us-overutil", "3000"]);
+    let at = |busy| -> BTreeMap<CpuId, CpuShares> {
+        (0..8).map(|cpu| (CpuId(cpu), CpuShares { busy, lost: 0.0 })).collect()
+    };
+    daemon.tune(&mut kernel, &at(0.1)).expect("no failure");
+    assert_eq!(daemon.tuning().map(|tuning| tuning.slice_ns), Some(7_000_000));
+    daemon.tune(&mut kernel, &at(1.0)).expect("no failure");
+    assert_eq!(daemon.tuning().map(|tuning| tuning.slice_ns), Some(3_000_000));
+}
+
+#[test]
+fn time_lost_to_interrupts_is_not_capacity() {
+    let mut kernel = FakeKernel::with_spinners(&[0, 1], Manner::Obliging);
+    let mut daemon = daemon(&[]);
+    let shares = (0..4).map(|cpu| {
+        let lost = 0.25;
+        (CpuId(cpu), CpuShares { busy: 1.0, lost })
+    });
+    daemon
+        .balance(&mut kernel, &shares.collect())
+        .expect("no failure");
+    assert!((daemon.round().domains[0].capacity - 3.0).abs() < 1e-9);
+    assert!((daemon.round().domains[1].capacity - 4.0).abs() < 1e-9);
+}

@@ -358,7 +358,7 @@ fn size_maps(skel: &mut OpenBpfSkel<'_>, config: &Config) -> Result<()> {
     let layout = &config.layout;
     let (domains, nodes) = (layout.domains.len() as u32, layout.nodes.len() as u32);
     let maps = &mut skel.maps;
-    let mut size = |map: &mut libbpf_rs::OpenMapMut<'_>, entries: u32| {
+    let size = |map: &mut libbpf_rs::OpenMapMut<'_>, entries: u32| {
         let name = map.name().to_string_lossy().into_owned();
         map.set_max_entries(entries.max(1))
             .with_context(|| format!("sizing map {name} to {entries}"))

@@ -8,7 +8,7 @@ use super::board::{Board, Item, LEAST};
 
 /// Tasks weighed on each side of the best fit. Enough to find the threads of
 /// one process among equals, few enough that a move does not cost a pass.
-const NEAR: usize = 128;
+const NEAR: usize = 64;
 
 /// A choice that gains this part of the best gain is as good: the cost of the
 /// move decides between them.
@@ -63,13 +63,32 @@ impl Pair {
     }
 }
 
-/// How much a search may ask of the tasks.
+/// What a search looks for, from what asks least to what asks most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Reach {
-    /// No task leaves a node its memory policy prefers.
-    Gentle,
-    /// Any task that may move.
-    Any,
+pub(super) struct Search {
+    /// Two tasks to exchange, instead of one to move.
+    pub swap: bool,
+    /// Also tasks that would leave a node their memory policy prefers.
+    pub leaves_preferred: bool,
+}
+
+impl Search {
+    /// In the order to try them: memory stays where it is preferred unless
+    /// neither a move nor a swap can help otherwise.
+    pub fn all(mempolicy_affinity: bool) -> Vec<Search> {
+        let rounds: &[bool] = if mempolicy_affinity {
+            &[false, true]
+        } else {
+            &[true]
+        };
+        let search = |&leaves_preferred| {
+            [false, true].map(|swap| Search {
+                swap,
+                leaves_preferred,
+            })
+        };
+        rounds.iter().flat_map(search).collect()
+    }
 }
 
 /// One task to move, or two to exchange.
@@ -95,11 +114,11 @@ struct Cost {
 impl Board<'_> {
     /// The task whose share fits the pair best: of those that gain about as
     /// much as the best, the cheapest to move.
-    pub(super) fn best_move(&self, pair: &Pair, reach: Reach) -> Option<Choice> {
+    pub(super) fn best_move(&self, pair: &Pair, search: Search) -> Option<Choice> {
         let list = &self.seats[pair.from].sorted;
         let fit = pair.fit();
         let split = list.partition_point(|&item| self.share(item) <= fit + LEAST);
-        let may = |item: &&u32| self.may_move(**item, pair.from, pair.to, reach);
+        let may = |item: &&u32| self.may_move(**item, pair.from, pair.to, search);
         let smaller = list[..split].iter().rev().filter(may).take(NEAR);
         let limit = pair.limit();
         let larger = list[split..]
@@ -127,10 +146,10 @@ impl Board<'_> {
 
     /// The two tasks whose difference fits the pair best, likewise. `least` is
     /// the gain, in CPUs, below which two moves are not worth it.
-    pub(super) fn best_swap(&self, pair: &Pair, reach: Reach, least: f64) -> Option<Choice> {
+    pub(super) fn best_swap(&self, pair: &Pair, search: Search, least: f64) -> Option<Choice> {
         let may = |from: usize, to: usize| {
             let list = self.seats[from].sorted.iter().copied();
-            list.filter(move |&item| self.may_move(item, from, to, reach))
+            list.filter(move |&item| self.may_move(item, from, to, search))
         };
         let back: Vec<u32> = may(pair.to, pair.from).collect();
         let fit = pair.fit();
@@ -160,13 +179,13 @@ impl Board<'_> {
         })
     }
 
-    fn may_move(&self, item: u32, from: usize, to: usize, reach: Reach) -> bool {
+    fn may_move(&self, item: u32, from: usize, to: usize, search: Search) -> bool {
         let item = &self.items[item as usize];
         let rests = item.task.moved_ago_rounds < self.config.rest_rounds
             && self.seats[from].gap() <= self.config.rest_override;
         !rests
             && item.task.allowed.contains(self.seats[to].id)
-            && (reach == Reach::Any || !self.leaves_preferred(item, from, to))
+            && (search.leaves_preferred || !self.leaves_preferred(item, from, to))
     }
 
     fn prefers(&self, item: &Item, seat: usize) -> bool {

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::board::Board;
-use super::choose::{Choice, Gaps, Pair, Reach};
+use super::choose::{Choice, Gaps, Pair, Search};
 
 /// The nearest partner is taken if it gains this part of what the best could:
 /// distance is worth that much. Otherwise all are compared.
@@ -39,22 +39,20 @@ impl Band {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Move,
-    Swap,
+/// One level to settle, and what is known of it.
+pub(super) struct Pass {
+    pub members: Vec<Member>,
+    pub band: Band,
+    /// Searches that found nothing, with the state they would find again. Gaps
+    /// only shrink while they stay on their side, so only an arrival at the
+    /// giver or a departure from the taker can change the answer.
+    failed: HashMap<(Search, usize, usize), (u64, u64)>,
 }
 
-/// Moves tasks between members until each is within the band or nothing
-/// allowed helps. Tries what asks least first: moves, then swaps, that leave
-/// memory where it is preferred; then the same without that condition.
-pub(super) fn settle(board: &mut Board, members: &[Member], band: Band) {
-    let mut search = Search {
-        members,
-        band,
-        failed: HashMap::new(),
-    };
-    while let Some(choice) = search.next(board) {
+/// Moves tasks between the members of a pass until each is within the band or
+/// this search finds nothing that helps.
+pub(super) fn settle(board: &mut Board, pass: &mut Pass, search: Search) {
+    while let Some(choice) = pass.next(board, search) {
         let wrong = board.wrong();
         match choice.partner {
             Some(partner) => board.swap(choice.item, partner),
@@ -67,45 +65,29 @@ pub(super) fn settle(board: &mut Board, members: &[Member], band: Band) {
     }
 }
 
-struct Search<'a> {
-    members: &'a [Member],
-    band: Band,
-    /// Searches that found nothing, with the state they would find again. Gaps
-    /// of members only shrink while they stay on their side, so only an arrival
-    /// at the giver or a departure from the taker can change the answer.
-    failed: HashMap<(Kind, Reach, usize, usize), (u64, u64)>,
-}
+impl Pass {
+    pub fn new(members: Vec<Member>, band: Band) -> Self {
+        Pass {
+            members,
+            band,
+            failed: HashMap::new(),
+        }
+    }
 
-impl Search<'_> {
-    fn next(&mut self, board: &Board) -> Option<Choice> {
-        let outside = board.outside(self.members, self.band);
-        if outside.is_empty() || board.budget() == 0 {
+    fn next(&mut self, board: &Board, search: Search) -> Option<Choice> {
+        let needed = if search.swap { 2 } else { 1 };
+        if board.budget() < needed {
             return None;
         }
+        let outside = board.outside(&self.members, self.band);
         let gaps: Vec<f64> = self
             .members
             .iter()
             .map(|member| board.gap(member))
             .collect();
-        let reaches: &[Reach] = if board.config.mempolicy_affinity {
-            &[Reach::Gentle, Reach::Any]
-        } else {
-            &[Reach::Any]
-        };
-        for &reach in reaches {
-            for kind in [Kind::Move, Kind::Swap] {
-                if kind == Kind::Swap && board.budget() < 2 {
-                    continue;
-                }
-                for &member in &outside {
-                    let choice = self.relieve(board, &gaps, member, kind, reach);
-                    if choice.is_some() {
-                        return choice;
-                    }
-                }
-            }
-        }
-        None
+        outside
+            .into_iter()
+            .find_map(|member| self.relieve(board, &gaps, member, search))
     }
 
     /// The best step between this member and one on the other side.
@@ -114,8 +96,7 @@ impl Search<'_> {
         board: &Board,
         gaps: &[f64],
         member: usize,
-        kind: Kind,
-        reach: Reach,
+        search: Search,
     ) -> Option<Choice> {
         let enough = NEAR_ENOUGH * gaps[member].abs().min(board.largest);
         let mut best: Option<Choice> = None;
@@ -125,7 +106,7 @@ impl Search<'_> {
             } else {
                 (partner, member)
             };
-            let Some(choice) = self.try_pair(board, gaps, from, to, kind, reach) else {
+            let Some(choice) = self.try_pair(board, gaps, from, to, search) else {
                 continue;
             };
             if choice.gain >= enough {
@@ -166,17 +147,16 @@ impl Search<'_> {
         gaps: &[f64],
         from: usize,
         to: usize,
-        kind: Kind,
-        reach: Reach,
+        search: Search,
     ) -> Option<Choice> {
         let members = Gaps {
             over: gaps[from],
             under: -gaps[to],
         };
-        let state = self.state(board, from, to, kind);
+        let state = self.state(board, from, to, search.swap);
         for giver in self.worst_first(board, from, 1.0) {
             for taker in self.worst_first(board, to, -1.0) {
-                let key = (kind, reach, giver, taker);
+                let key = (search, giver, taker);
                 if self.failed.get(&key) == Some(&state) {
                     continue;
                 }
@@ -190,9 +170,10 @@ impl Search<'_> {
                     members,
                     domains,
                 };
-                let choice = match kind {
-                    Kind::Move => board.best_move(&pair, reach),
-                    Kind::Swap => board.best_swap(&pair, reach, self.least_swap(board, from, to)),
+                let choice = if search.swap {
+                    board.best_swap(&pair, search, self.least_swap(board, from, to))
+                } else {
+                    board.best_move(&pair, search)
                 };
                 if choice.is_some() {
                     return choice;
@@ -227,7 +208,7 @@ impl Search<'_> {
     }
 
     /// See `failed`. A swap also looks at what came to the taker and left the giver.
-    fn state(&self, board: &Board, from: usize, to: usize, kind: Kind) -> (u64, u64) {
+    fn state(&self, board: &Board, from: usize, to: usize, swap: bool) -> (u64, u64) {
         let sum = |member: usize, count: fn(&super::board::Seat) -> u64| {
             self.members[member]
                 .domains

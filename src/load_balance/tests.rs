@@ -438,8 +438,8 @@ fn limits_are_kept() {
 #[test]
 fn thousands_of_small_tasks_settle() {
     let snapshot = machine(&[(0, 16.0), (0, 16.0), (1, 16.0), (1, 16.0)])
-        .with(20_000, 0, 1.0, 0)
-        .with(10_000, 19, 0.3, 2);
+        .with(4_000, 0, 1.0, 0)
+        .with(2_000, 19, 0.3, 2);
     let everything = Config {
         max_moves: usize::MAX,
         ..Config::default()

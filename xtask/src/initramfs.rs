@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -32,7 +32,8 @@ const BASES_KEPT: usize = 4;
 
 /// A base in the cache: busybox, tools, our programs, all libraries, compressed.
 pub struct Initramfs {
-    path: PathBuf,
+    /// Open, so that another process may prune it meanwhile.
+    file: File,
 }
 
 /// A host file that goes into the guest.
@@ -111,16 +112,18 @@ impl Initramfs {
             files.insert(LIBGCC.into(), LIBGCC.into());
         }
         let path = cache.path(&format!("initramfs/base-{:016x}.zst", fingerprint(&files)?));
-        if !path.is_file() {
+        let file = File::open(&path).or_else(|_| {
             eprintln!("building the guest's initramfs ({} programs and libraries)", files.len());
             let archive = pack_base(&busybox, &files)?;
             let temporary = cache::temporary_beside(&path);
             compress(&archive, &temporary)?;
             fs::rename(&temporary, &path)
                 .with_context(|| format!("moving {} into place", path.display()))?;
+            let file = File::open(&path).with_context(|| format!("opening {}", path.display()));
             prune(&cache.path("initramfs"));
-        }
-        Ok(Initramfs { path })
+            file
+        })?;
+        Ok(Initramfs { file })
     }
 
     /// Writes the base and this run's layer, one after the other, to `path`.
@@ -128,8 +131,11 @@ impl Initramfs {
     /// # Errors
     /// When a file of the layer cannot be read, or `path` not written.
     pub fn write_with(&self, layer: &RunLayer, path: &Path) -> Result<()> {
-        let mut image =
-            fs::read(&self.path).with_context(|| format!("reading {}", self.path.display()))?;
+        let mut image = Vec::new();
+        let mut base = &self.file;
+        base.rewind()
+            .and_then(|()| base.read_to_end(&mut image))
+            .context("reading the initramfs from the cache")?;
         // The second archive begins on a multiple of four, or the kernel does not find it.
         cpio::pad(&mut image);
         let mut file = BufWriter::new(

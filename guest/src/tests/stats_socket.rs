@@ -39,7 +39,10 @@ const NUMBERS: &[&str] = &[
     "steals_node",
     "steals_numa",
     "preemptions",
-    "wakeups_direct",
+    "wakeups_domain",
+    "wakeups_node",
+    "wakeups_numa",
+    "wakeups_queued",
 ];
 
 fn stats_socket(context: &mut Context) -> Result<()> {
