@@ -51,6 +51,17 @@ pub struct DomainRound {
     pub nr_tasks: usize,
 }
 
+/// What is known of the domains before the first round.
+fn capacities(layout: &Layout) -> Vec<DomainRound> {
+    let domains = layout.domains.iter();
+    domains
+        .map(|domain| DomainRound {
+            capacity: domain.capacity,
+            ..Default::default()
+        })
+        .collect()
+}
+
 /// The daemon's memory between steps.
 pub struct Daemon {
     layout: Layout,
@@ -88,7 +99,10 @@ impl Daemon {
             lost: BTreeMap::new(),
             rows: Vec::new(),
             now_ns: 0,
-            round: Round::default(),
+            round: Round {
+                domains: capacities(&config.layout),
+                ..Default::default()
+            },
         }
     }
 

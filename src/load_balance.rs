@@ -15,7 +15,7 @@
 //! that every step lowers. So planning ends, and planning on the outcome of a
 //! plan that was not cut short (by `max_moves` or `max_looks`) finds nothing to do.
 //!
-//! [`settle`] does this for any partition of the domains: the nodes first, then
+//! `settle` does this for any partition of the domains: the nodes first, then
 //! the domains of each node, then, for what these leave, all domains.
 
 mod board;
@@ -103,8 +103,9 @@ pub struct Config {
     /// Heed `preferred_nodes`.
     pub mempolicy_affinity: bool,
     /// A gap up to this part of the capacity (and up to the largest
-    /// entitlement of a movable task) is left alone inside a node. 0.01: shares
-    /// are then right within 1 %, about what demand estimates are good for.
+    /// entitlement of a movable task) is left alone inside a node; a larger one
+    /// is settled to half of that. 0.01: shares are then right within 1 %, about
+    /// what demand estimates are good for.
     pub band: f64,
     /// The same between nodes, where a move costs more.
     pub remote_band: f64,
@@ -263,23 +264,17 @@ fn passes(board: &Board, snapshot: &Snapshot, config: &Config) -> Vec<Pass> {
             })
             .collect()
     };
-    let largest = board.largest;
-    let local = settle::Band {
-        part: config.band,
-        most: largest,
+    let band = |part, goal| settle::Band {
+        part,
+        most: board.largest,
+        goal,
     };
-    let remote = settle::Band {
-        part: config.remote_band,
-        most: largest,
-    };
+    let (local, remote) = (band(config.band, 0.5), band(config.remote_band, 0.5));
     // Balanced nodes can leave domains off that only a remote one can relieve.
     // While the machine is limited that is worth crossing only for more than a
     // task: less is noise, and would cross back.
     let leftover = if board.is_limited() {
-        settle::Band {
-            part: f64::INFINITY,
-            most: largest,
-        }
+        band(f64::MAX, 1.0)
     } else {
         remote
     };

@@ -209,8 +209,8 @@ fn by_node(machine: &Machine, looks: &[Vec<WorkerSample>]) -> Vec<(f64, usize)> 
             .windows(2)
             .flat_map(|pair| shares(&pair[0], &pair[1]).into_iter().zip(&pair[1]))
             .filter(|(_, end)| here(end))
-            .map(|(share, _)| share)
-            .sum();
+            // Not sum(), which makes -0 of nothing.
+            .fold(0.0, |total, (share, _)| total + share);
         let seen = last.iter().filter(|one| here(one)).count();
         (busy / (looks.len() - 1) as f64, seen)
     };

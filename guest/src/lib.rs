@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What runs inside the test guest: the load generator, the tests, the figures and the demo.
-//! Never links the scheduler: everything is seen from outside, as a user would see it.
+//! Never looks inside the scheduler: everything is seen from outside, as a user would see it. Only
+//! the load at the size of a machine that no guest has goes through its library.
 
 pub mod checks;
 pub mod cli;

@@ -2,6 +2,10 @@
 //! Starts and stops scx_ballast as a user would, and watches what the kernel says of it.
 //! Never leaves one attached: dropping ends it.
 
+mod once;
+
+pub use once::{Ended, run_for, run_to_end};
+
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -16,8 +20,6 @@ use crate::sys::{self, Signal};
 const ATTACH_PATIENCE: Duration = Duration::from_secs(60);
 /// Detaching waits for running work in the kernel; under emulation that is slow.
 const DETACH_PATIENCE: Duration = Duration::from_secs(30);
-/// A refusal needs no BPF, but may come after the object was opened.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks at a file or child.
 const LOOK: Duration = Duration::from_millis(20);
 /// Lines of the log shown when something failed.
@@ -65,20 +67,44 @@ fn log_path() -> PathBuf {
     env::temp_dir().join("guest-test-scheduler.log")
 }
 
-/// Empties the log, so that a failure shows only its own lines.
+fn stdout_path() -> PathBuf {
+    env::temp_dir().join("guest-test-scheduler.out")
+}
+
+/// Empties the logs, so that a failure shows only its own lines.
 ///
 /// # Errors
 /// When the directory for temporary files cannot be written.
 pub fn clear_log() -> Result<()> {
-    File::create(log_path()).context("making the scheduler's log")?;
+    for path in [log_path(), stdout_path()] {
+        File::create(path).context("making the scheduler's log")?;
+    }
     Ok(())
+}
+
+/// Where a scheduler's standard output goes; its standard error always goes to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To the log too.
+    Together,
+    /// To a file of its own, which `printed` reads.
+    Apart,
+}
+
+/// What schedulers started with `Output::Apart` printed on standard output since `clear_log`.
+pub fn printed() -> String {
+    read_text(&stdout_path())
+}
+
+fn read_text(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// Everything the schedulers started since `clear_log` printed.
 pub fn log() -> String {
-    fs::read(log_path())
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
+    read_text(&log_path())
 }
 
 /// The log's last lines, for failures.
@@ -99,13 +125,25 @@ impl Scheduler {
     /// # Errors
     /// When another scheduler is attached, it exits, or the patience runs out.
     pub fn start(flags: &[&str]) -> Result<Self> {
+        Self::start_with(flags, Output::Together)
+    }
+
+    /// The same, with standard output in a file of its own: see `Output`.
+    ///
+    /// # Errors
+    /// As for `start`.
+    pub fn start_with(flags: &[&str], output: Output) -> Result<Self> {
         if state() != "disabled" {
             bail!(
                 "sched_ext's state is {} before the scheduler starts",
                 state()
             );
         }
-        let child = spawn(flags, &log_path())?;
+        let stdout = match output {
+            Output::Together => log_path(),
+            Output::Apart => stdout_path(),
+        };
+        let child = spawn(flags, &stdout, &log_path())?;
         let mut scheduler = Self { child };
         let start = Instant::now();
         while !is_ours_enabled() {
@@ -160,6 +198,31 @@ impl Scheduler {
         Ok(start.elapsed())
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal that does not end it.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        sys::send_signal(self.child.id(), signal).context("signalling scx_ballast")
+    }
+
+    /// Waits until it ends by itself, for at most `patience`, and the kernel is without a
+    /// scheduler. Returns its exit code, None when a signal ended it.
+    ///
+    /// # Errors
+    /// When it runs on.
+    pub fn wait_for_end(mut self, patience: Duration) -> Result<Option<i32>> {
+        let status = wait_for(&mut self.child, patience)?
+            .with_context(|| format!("scx_ballast runs on after {patience:?}"))?;
+        wait_until_disabled()?;
+        Ok(status.code())
+    }
+
     /// Checks that it runs and that the kernel has it enabled.
     ///
     /// # Errors
@@ -199,18 +262,21 @@ fn is_ours_enabled() -> bool {
     state() == "enabled" && ops_name().starts_with("ballast")
 }
 
-fn spawn(flags: &[&str], output: &Path) -> Result<Child> {
-    let log = OpenOptions::new()
+fn open_log(path: &Path) -> Result<File> {
+    OpenOptions::new()
         .create(true)
         .append(true)
-        .open(output)
-        .with_context(|| format!("opening {}", output.display()))?;
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+fn spawn(flags: &[&str], stdout: &Path, stderr: &Path) -> Result<Child> {
     let program = program();
     Command::new(&program)
         .args(flags)
         .stdin(Stdio::null())
-        .stdout(log.try_clone().context("sharing the log")?)
-        .stderr(log)
+        .stdout(open_log(stdout)?)
+        .stderr(open_log(stderr)?)
         .spawn()
         .with_context(|| format!("starting {}", program.display()))
 }
@@ -226,33 +292,4 @@ fn wait_for(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>>
         }
         std::thread::sleep(LOOK);
     }
-}
-
-/// How a scheduler that should not run ended.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// Exit code; None when a signal ended it.
-    pub code: Option<i32>,
-    /// What it printed, stdout and stderr together.
-    pub text: String,
-}
-
-/// Runs scx_ballast with `flags`, expecting it to end by itself.
-///
-/// # Errors
-/// When it runs on; it is ended then.
-pub fn run_refused(flags: &[&str]) -> Result<Refusal> {
-    let output = env::temp_dir().join("guest-test-refused.log");
-    File::create(&output).context("making the log of a refusal")?;
-    let mut scheduler = Scheduler {
-        child: spawn(flags, &output)?,
-    };
-    let Some(status) = wait_for(&mut scheduler.child, REFUSAL_PATIENCE)? else {
-        bail!("scx_ballast {flags:?} runs on instead of refusing");
-    };
-    let bytes = fs::read(&output).context("reading the log of a refusal")?;
-    Ok(Refusal {
-        code: status.code(),
-        text: String::from_utf8_lossy(&bytes).trim_end().to_owned(),
-    })
 }

@@ -102,6 +102,12 @@ impl Metrics {
         number(&self.0, name)
     }
 
+    /// Names of everything at the top level.
+    pub fn names(&self) -> Vec<String> {
+        let object = self.0.as_object();
+        object.map_or(Vec::new(), |fields| fields.keys().cloned().collect())
+    }
+
     /// The nodes, in the order of their numbers.
     ///
     /// # Errors

@@ -127,6 +127,26 @@ pub fn observe_promptly() {
     }
 }
 
+/// Has the calling thread, and the threads it starts later, take memory from `node` first.
+///
+/// # Errors
+/// When the kernel has no NUMA or no such node.
+pub fn prefer_memory_of(node: u32) -> io::Result<()> {
+    /// MPOL_PREFERRED of the kernel's uapi/linux/mempolicy.h.
+    const PREFERRED: libc::c_int = 1;
+    let mask: libc::c_ulong = 1_u64.checked_shl(node).unwrap_or(0);
+    // SAFETY: the kernel reads the one word of `mask`. It takes one bit less than it is told.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_set_mempolicy,
+            PREFERRED,
+            &mask,
+            u64::from(libc::c_ulong::BITS) + 1,
+        )
+    };
+    check(code as libc::c_int)
+}
+
 /// Confines thread `tid` (0: the caller) to `cpus`.
 ///
 /// # Errors
@@ -169,6 +189,10 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Continue,
 }
 
 /// Sends `signal` to process `pid`.
@@ -179,6 +203,8 @@ pub fn send_signal(pid: u32, signal: Signal) -> io::Result<()> {
     let number = match signal {
         Signal::Interrupt => libc::SIGINT,
         Signal::Terminate => libc::SIGTERM,
+        Signal::Stop => libc::SIGSTOP,
+        Signal::Continue => libc::SIGCONT,
     };
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid as libc::pid_t, number) })

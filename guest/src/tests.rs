@@ -5,6 +5,12 @@
 mod attach;
 mod crash;
 mod flags;
+mod knob_output;
+mod knob_queues;
+mod knob_stealing;
+mod knob_tasks;
+mod limits;
+mod robust;
 mod shares;
 mod spread;
 mod stats_socket;
@@ -57,6 +63,12 @@ pub fn all() -> Vec<Test> {
         stress::TESTS,
         crash::TESTS,
         topologies::TESTS,
+        knob_queues::TESTS,
+        knob_stealing::TESTS,
+        knob_tasks::TESTS,
+        knob_output::TESTS,
+        robust::TESTS,
+        limits::TESTS,
     ];
     lists.concat()
 }
@@ -68,9 +80,20 @@ pub struct Context {
     /// Whether this is `measure`: stress runs take their promised length.
     pub full_length: bool,
     figures: Vec<Figure>,
+    expected_trouble: Vec<String>,
 }
 
 impl Context {
+    /// Kernel messages that hold `text` are what this test provokes, and no failure.
+    fn expect_trouble(&mut self, text: impl Into<String>) {
+        self.expected_trouble.push(text.into());
+    }
+
+    /// A figure that is held to the same bound everywhere.
+    fn assert(&mut self, name: impl Into<String>, value: f64, bound: Bound) {
+        self.figure(name, value, bound, bound);
+    }
+
     /// Records a figure with the bound a test asserts and the one that is promised.
     fn figure(&mut self, name: impl Into<String>, value: f64, test: Bound, target: Bound) {
         let figure = Figure {
@@ -108,12 +131,18 @@ pub fn run(test: &Test, full_length: bool) -> Result<Outcome> {
         machine: Machine::read()?,
         full_length,
         figures: Vec::new(),
+        expected_trouble: Vec::new(),
     };
     scheduler::clear_log()?;
     let mut kernel_log = KernelLog::from_now()?;
     let start = Instant::now();
     let result = (test.run)(&mut context);
-    let trouble = kernel_log.new_trouble()?;
+    let mut trouble = kernel_log.new_trouble()?;
+    let expected = |line: &String| {
+        let texts = &context.expected_trouble;
+        texts.iter().any(|text| line.contains(text.as_str()))
+    };
+    trouble.retain(|line| !expected(line));
     context.figure(
         "kernel warnings and errors",
         trouble.len() as f64,

@@ -39,6 +39,7 @@ static __always_inline void mask_cpu(u32 cpu_id, const struct ballast_cpu *cpu)
 {
 	bool online = cpu->flags & BALLAST_CPU_ONLINE;
 
+	set_bit_in(machine_mask(), cpu_id, online);
 	set_bit_in(domain_mask(cpu->domain), cpu_id, online);
 	set_bit_in(direct_mask(cpu->node), cpu_id, online && (cpu->flags & BALLAST_CPU_DIRECT));
 	set_bit_in(kick_mask(cpu->node), cpu_id, online && (cpu->flags & BALLAST_CPU_KICK));

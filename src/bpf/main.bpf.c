@@ -103,6 +103,11 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 
 	row = row_at(tctx->slot);
 	home = home_domain(p, tctx, row);
+	/* The CPU goes idle without looking at its queues again: stay on it. */
+	if ((enq_flags & SCX_ENQ_LAST) && home == tctx->domain) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
+		return;
+	}
 	if (enq_flags & SCX_ENQ_WAKEUP)
 		count(BALLAST_STAT_WAKE_QUEUED);
 	if (is_migration_disabled(p) || !covers_domain(p, tctx, row, home)) {
@@ -218,12 +223,30 @@ static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
 	note_whole_domain(p, tctx, row);
 }
 
+/*
+ * @tctx begins to run: put it under the clock of the queue it would now wait in
+ * on this CPU. Coming from another clock it says nothing about this one's
+ * progress.
+ */
+static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id, u32 domain, u64 now)
+{
+	u32 id = tctx->confined_cpu ? CLOCK_OF_CPU | cpu_id : domain;
+	bool same = id == tctx->clock;
+	struct ballast_clock *clock;
+
+	if (tctx->confined_cpu)
+		join_confined(tctx, cpu_id);
+	switch_clock(tctx, id);
+	clock = clock_at(id);
+	if (same && clock)
+		clock_advance(clock, tctx->vruntime, now);
+}
+
 void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 {
 	u32 cpu_id = scx_bpf_task_cpu(p);
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct task_ctx *tctx = task_ctx_of(p);
-	struct ballast_clock *clock;
 	struct ballast_row *row;
 	u64 now = scx_bpf_now();
 
@@ -239,13 +262,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 		acknowledge(row, cpu->domain);
 	}
 
-	/* Off its own clock it says nothing about that clock's progress. */
-	if (!(tctx->clock & CLOCK_OF_CPU) && tctx->clock != cpu->domain)
-		switch_clock(tctx, cpu->domain);
-	clock = clock_at(tctx->clock);
-	if (clock)
-		clock_advance(clock, tctx->vruntime, now);
-
+	follow_clock(tctx, cpu_id, cpu->domain, now);
 	tctx->run_since_ns = now;
 	cpu->running_since_ns = now;
 	cpu->running_weight = tctx->weight;
@@ -291,18 +308,25 @@ void BPF_STRUCT_OPS(ballast_quiescent, struct task_struct *p, u64 deq_flags)
 		enter_state(row, BALLAST_SLEEP, scx_bpf_now());
 }
 
+/* May sleep, so this is where memory is had; the rest waits for enable. */
 s32 BPF_STRUCT_OPS_SLEEPABLE(ballast_init_task, struct task_struct *p,
 			     struct scx_init_task_args *args)
 {
-	s32 ret;
+	struct task_ctx *tctx;
 
-	bpf_rcu_read_lock();
-	ret = task_begin(p);
-	bpf_rcu_read_unlock();
-	return ret;
+	tctx = bpf_task_storage_get(&task_ctxs, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!tctx)
+		return -ENOMEM;
+	tctx->slot = BALLAST_NONE;
+	return 0;
 }
 
-void BPF_STRUCT_OPS(ballast_exit_task, struct task_struct *p, struct scx_exit_task_args *args)
+void BPF_STRUCT_OPS(ballast_enable, struct task_struct *p)
+{
+	task_begin(p);
+}
+
+void BPF_STRUCT_OPS(ballast_disable, struct task_struct *p)
 {
 	task_end(p);
 }
@@ -344,6 +368,20 @@ void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 	mask_cpu(cpu_id, cpu);
 }
 
+/*
+ * The kernel no longer asks an offline CPU to dispatch, and waits until no task
+ * is left on it: hand it those of its own queue, which it then pushes elsewhere.
+ */
+static __always_inline void drain_cpu_queue(s32 cpu_id)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0)
+	{
+		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu_id, 0);
+	}
+}
+
 void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
@@ -352,6 +390,7 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 		return;
 	__sync_fetch_and_and(&cpu->flags, ~BALLAST_CPU_ONLINE);
 	mask_cpu(cpu_id, cpu);
+	drain_cpu_queue(cpu_id);
 }
 
 /* Memory of the queues of node @index lies there. */
@@ -403,6 +442,9 @@ static s32 create_masks(void)
 	u32 id;
 	s32 ret;
 
+	ret = create_mask(&machine_masks, 0);
+	if (ret)
+		return ret;
 	bpf_for(id, 0, BALLAST_MAX_DOMAINS)
 	{
 		if (id >= nr_domains)
@@ -476,7 +518,8 @@ SCX_OPS_DEFINE(ballast,
 	       .stopping	= (void *)ballast_stopping,
 	       .quiescent	= (void *)ballast_quiescent,
 	       .init_task	= (void *)ballast_init_task,
-	       .exit_task	= (void *)ballast_exit_task,
+	       .enable		= (void *)ballast_enable,
+	       .disable		= (void *)ballast_disable,
 	       .set_weight	= (void *)ballast_set_weight,
 	       .set_cpumask	= (void *)ballast_set_cpumask,
 	       .cpu_online	= (void *)ballast_cpu_online,

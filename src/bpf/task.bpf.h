@@ -39,13 +39,19 @@ static __noinline void note_affinity(struct task_struct *p __arg_trusted, u32 sl
 {
 	struct ballast_row *row = row_at(slot);
 	const struct cpumask *allowed = p->cpus_ptr;
+	struct bpf_cpumask *mask = machine_mask();
 	u32 domain, key, flags;
-	bool everywhere = true;
-	struct bpf_cpumask *mask;
 	u64 *word;
 
 	if (!row)
 		return;
+	flags = row->flags & ~(BALLAST_ROW_ANYWHERE | BALLAST_ROW_PINNED);
+	if (mask && bpf_cpumask_subset(cast_mask(mask), allowed)) {
+		row->flags = flags | BALLAST_ROW_ANYWHERE;
+		return;
+	}
+	if (p->nr_cpus_allowed == 1)
+		flags |= BALLAST_ROW_PINNED;
 	bpf_for(domain, 0, BALLAST_MAX_DOMAINS)
 	{
 		if (domain >= nr_domains)
@@ -59,14 +65,7 @@ static __noinline void note_affinity(struct task_struct *p __arg_trusted, u32 sl
 			*word |= 1ULL << (domain % 64);
 		else
 			*word &= ~(1ULL << (domain % 64));
-		if (!bpf_cpumask_subset(cast_mask(mask), allowed))
-			everywhere = false;
 	}
-	flags = row->flags & ~(BALLAST_ROW_ANYWHERE | BALLAST_ROW_PINNED);
-	if (everywhere)
-		flags |= BALLAST_ROW_ANYWHERE;
-	if (p->nr_cpus_allowed == 1)
-		flags |= BALLAST_ROW_PINNED;
 	row->flags = flags;
 }
 
@@ -121,52 +120,56 @@ static __always_inline u32 first_domain_of(struct task_struct *p)
 	return cpu && cpu->domain < nr_domains ? cpu->domain : 0;
 }
 
-static __always_inline s32 task_begin(struct task_struct *p)
+static __always_inline void begin_row(struct task_struct *p, struct task_ctx *tctx, u64 now)
 {
-	struct ballast_clock *clock;
 	struct ballast_row *row;
-	struct task_ctx *tctx;
-	u64 now = scx_bpf_now();
 
-	tctx = bpf_task_storage_get(&task_ctxs, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	tctx->slot = take_row();
+	row = row_at(tctx->slot);
+	if (!row) {
+		count(BALLAST_STAT_ROWS_MISSING);
+		return;
+	}
+	row->run_ns = 0;
+	row->wait_ns = 0;
+	row->sleep_ns = 0;
+	row->born_ns = now;
+	row->since_state = now << BALLAST_STATE_BITS | BALLAST_SLEEP;
+	row->request = 0;
+	row->answer = 0;
+	row->preferred_nodes = 0;
+	row->pid = p->pid;
+	row->tgid = p->tgid;
+	row->domain = tctx->domain;
+	row->cpu = scx_bpf_task_cpu(p);
+	row->flags = p->flags & PF_KTHREAD ? BALLAST_ROW_KTHREAD : 0;
+	if (p->flags & PF_WQ_WORKER)
+		row->flags |= BALLAST_ROW_KWORKER;
+	note_affinity(p, tctx->slot);
+	/* Last: an odd generation makes the row visible. */
+	__sync_fetch_and_add(&row->generation, 1);
+}
+
+/* @p comes under this scheduler: born, or back from another class. */
+static __always_inline void task_begin(struct task_struct *p)
+{
+	struct task_ctx *tctx = task_ctx_of(p);
+	struct ballast_clock *clock;
+
 	if (!tctx)
-		return -ENOMEM;
+		return;
 	tctx->domain = first_domain_of(p);
 	tctx->clock = tctx->domain;
 	clock = clock_at(tctx->clock);
 	/* A newcomer has received nothing and is owed nothing. */
 	tctx->vruntime = clock ? clock->vtime : 0;
 	tctx->burst_ns = slice_ns;
-	tctx->slot = take_row();
-
-	row = row_at(tctx->slot);
-	if (row) {
-		row->run_ns = 0;
-		row->wait_ns = 0;
-		row->sleep_ns = 0;
-		row->born_ns = now;
-		row->since_state = now << BALLAST_STATE_BITS | BALLAST_SLEEP;
-		row->request = 0;
-		row->answer = 0;
-		row->preferred_nodes = 0;
-		row->pid = p->pid;
-		row->tgid = p->tgid;
-		row->domain = tctx->domain;
-		row->cpu = scx_bpf_task_cpu(p);
-		row->flags = p->flags & PF_KTHREAD ? BALLAST_ROW_KTHREAD : 0;
-		if (p->flags & PF_WQ_WORKER)
-			row->flags |= BALLAST_ROW_KWORKER;
-		note_affinity(p, tctx->slot);
-		/* Last: an odd generation makes the row visible. */
-		__sync_fetch_and_add(&row->generation, 1);
-	} else {
-		count(BALLAST_STAT_ROWS_MISSING);
-	}
+	begin_row(p, tctx, scx_bpf_now());
 	note_weight(p, tctx);
-	note_whole_domain(p, tctx, row);
-	return 0;
+	note_whole_domain(p, tctx, row_at(tctx->slot));
 }
 
+/* @p leaves this scheduler: ends, or goes to another class. */
 static __always_inline void task_end(struct task_struct *p)
 {
 	struct task_ctx *tctx = task_ctx_of(p);

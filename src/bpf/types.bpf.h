@@ -178,6 +178,14 @@ struct {
 	__type(value, struct mask_slot);
 } kick_masks SEC(".maps");
 
+/* All CPUs that are online, under key 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct mask_slot);
+} machine_masks SEC(".maps");
+
 static __always_inline struct task_ctx *task_ctx_of(struct task_struct *p)
 {
 	return bpf_task_storage_get(&task_ctxs, p, NULL, 0);
@@ -241,6 +249,14 @@ static __always_inline struct bpf_cpumask *direct_mask(u32 node)
 static __always_inline struct bpf_cpumask *kick_mask(u32 node)
 {
 	struct mask_slot *slot = bpf_map_lookup_elem(&kick_masks, &node);
+
+	return slot ? slot->mask : NULL;
+}
+
+static __always_inline struct bpf_cpumask *machine_mask(void)
+{
+	u32 key = 0;
+	struct mask_slot *slot = bpf_map_lookup_elem(&machine_masks, &key);
 
 	return slot ? slot->mask : NULL;
 }

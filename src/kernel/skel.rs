@@ -199,7 +199,10 @@ impl Kernel for Scheduler<'_> {
                 RowRead::Torn => report.torn += 1,
                 RowRead::Whole(mut sample) => {
                     report.live += 1;
-                    if self.without_kworkers && is_kworker(&self.rows.read(slot as usize)) {
+                    let exempt =
+                        self.without_kworkers && is_kworker(&self.rows.read(slot as usize));
+                    // The daemon goes ahead of the load anyway, wherever it is.
+                    if exempt || sample.tgid == std::process::id() {
                         sample.pinned = true;
                     }
                     rows.push(*sample);

@@ -2,6 +2,7 @@
 //! The board a plan is worked out on: who is where, and what each domain owes.
 //! Never decides what to move; it keeps sums and lists true while others do.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 
 use super::settle::{Band, Member};
@@ -81,6 +82,8 @@ pub(super) struct Board<'a> {
     distance: BTreeMap<(NodeId, NodeId), u32>,
     processes: Processes,
     steps: Vec<Step>,
+    /// Searches only read the board, but their effort counts.
+    looks: Cell<u64>,
 }
 
 impl<'a> Board<'a> {
@@ -126,6 +129,7 @@ impl<'a> Board<'a> {
             distance: distances(&snapshot.nodes),
             processes: Processes::default(),
             steps: Vec::new(),
+            looks: Cell::new(0),
         }
     }
 
@@ -142,9 +146,18 @@ impl<'a> Board<'a> {
         self.steps.len()
     }
 
-    /// Moves this plan may still make.
+    /// Moves this plan may still make: none once it has looked long enough.
     pub fn budget(&self) -> usize {
+        if self.looks.get() >= self.config.max_looks {
+            return 0;
+        }
         self.config.max_moves.saturating_sub(self.steps.len())
+    }
+
+    /// Counts tasks looked at.
+    pub fn look(&self, tasks: usize) {
+        self.looks
+            .set(self.looks.get().saturating_add(tasks as u64));
     }
 
     pub fn node_member(&self, node: NodeId) -> Member {
@@ -200,7 +213,7 @@ impl<'a> Board<'a> {
                 .sum();
             let gap = self.gap(member);
             let off = if self.limited { gap.abs() } else { gap };
-            if off > band.of(capacity).max(LEAST) {
+            if off > band.of(capacity) + LEAST {
                 outside.push((off, place));
             }
         }

@@ -165,6 +165,7 @@ impl Board<'_> {
                 ));
             }
         }
+        self.look(found.len());
         let (gain, (item, other)) = cheapest(&found, least.max(LEAST), |(item, other)| {
             (
                 self.cost(item, pair.from, pair.to),
@@ -180,9 +181,10 @@ impl Board<'_> {
     }
 
     fn may_move(&self, item: u32, from: usize, to: usize, search: Search) -> bool {
+        self.look(1);
         let item = &self.items[item as usize];
         let rests = item.task.moved_ago_rounds < self.config.rest_rounds
-            && self.seats[from].gap() <= self.config.rest_override;
+            && self.seats[from].gap() <= self.config.rest_override + LEAST;
         !rests
             && item.task.allowed.contains(self.seats[to].id)
             && (search.leaves_preferred || !self.leaves_preferred(item, from, to))

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::board::Board;
+use super::board::{Board, Seat};
 use super::choose::{Choice, Gaps, Pair, Search};
 
 /// The nearest partner is taken if it gains this part of what the best could:
@@ -25,16 +25,23 @@ pub(super) struct Band {
     pub part: f64,
     /// But no more CPUs than this.
     pub most: f64,
+    /// Once something is outside, the part of the band to settle to, so that
+    /// the next small change does not start over.
+    pub goal: f64,
 }
 
 impl Band {
     /// In CPUs.
     pub fn of(self, capacity: f64) -> f64 {
-        // Infinite part of no capacity: the cap alone.
-        if self.part.is_infinite() {
-            self.most
-        } else {
-            (self.part * capacity).min(self.most)
+        (self.part * capacity).min(self.most)
+    }
+
+    /// The band to settle to.
+    fn inner(self) -> Band {
+        Band {
+            part: self.goal * self.part,
+            most: self.goal * self.most,
+            goal: 1.0,
         }
     }
 }
@@ -79,7 +86,7 @@ impl Pass {
         if board.budget() < needed {
             return None;
         }
-        let outside = board.outside(&self.members, self.band);
+        let outside = board.outside(&self.members, self.band.inner());
         let gaps: Vec<f64> = self
             .members
             .iter()
@@ -157,6 +164,9 @@ impl Pass {
         for giver in self.worst_first(board, from, 1.0) {
             for taker in self.worst_first(board, to, -1.0) {
                 let key = (search, giver, taker);
+                if board.budget() == 0 {
+                    return None;
+                }
                 if self.failed.get(&key) == Some(&state) {
                     continue;
                 }
@@ -209,22 +219,21 @@ impl Pass {
 
     /// See `failed`. A swap also looks at what came to the taker and left the giver.
     fn state(&self, board: &Board, from: usize, to: usize, swap: bool) -> (u64, u64) {
-        let sum = |member: usize, count: fn(&super::board::Seat) -> u64| {
+        let sum = |member: usize, count: fn(&Seat) -> u64| {
             self.members[member]
                 .domains
                 .iter()
                 .map(|&seat| count(&board.seats[seat]))
                 .sum()
         };
-        match kind {
-            Kind::Move => (
+        if swap {
+            let both = |seat: &Seat| seat.arrivals + seat.departures;
+            (sum(from, both), sum(to, both))
+        } else {
+            (
                 sum(from, |seat| seat.arrivals),
                 sum(to, |seat| seat.departures),
-            ),
-            Kind::Swap => (
-                sum(from, |seat| seat.arrivals + seat.departures),
-                sum(to, |seat| seat.arrivals + seat.departures),
-            ),
+            )
         }
     }
 }

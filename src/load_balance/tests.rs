@@ -374,6 +374,15 @@ fn moved_lately_rests() {
     assert_eq!(crowd(1, 3), 1);
     // Far past capacity resting ends, until the gap is one CPU.
     assert_eq!(crowd(3, 0), 2);
+    // A gap of one CPU does not end it, however the sum was rounded.
+    let mut snapshot = machine(&[(0, 2.0), (1, 2.0)])
+        .with(3, 0, 1.0, 0)
+        .with(10, 0, 0.1, 1);
+    for task in &mut snapshot.tasks {
+        task.moved_ago_rounds = 0;
+    }
+    snapshot.domains[0].capacity = 2.0 - f64::EPSILON;
+    assert_eq!(planned(&snapshot).moves, []);
     let mut snapshot = machine(&[(0, 4.0), (1, 4.0)]).with(5, 0, 1.0, 0);
     for (ago, task) in (3..).zip(&mut snapshot.tasks) {
         task.moved_ago_rounds = ago;
@@ -453,6 +462,29 @@ fn thousands_of_small_tasks_settle() {
     );
     let after = snapshot.applied(&done, u32::MAX);
     assert_eq!(plan(&after, &everything).moves.len(), 0);
+}
+
+#[test]
+fn effort_is_bounded() {
+    // Most tasks of a crowded domain may go nowhere: every search is long.
+    let mut snapshot = machine(&[(0, 4.0), (0, 4.0), (1, 4.0), (1, 4.0)]).with(3_000, 0, 1.0, 0);
+    for (weight, task) in (1u32..).zip(&mut snapshot.tasks) {
+        task.weight = f64::from(weight);
+        if !weight.is_multiple_of(10) {
+            task.allowed = DomainSet::from_words(&[1]);
+        }
+    }
+    let moves = |max_looks| {
+        let config = Config {
+            max_looks,
+            ..Config::default()
+        };
+        plan(&snapshot, &config).moves.len()
+    };
+    assert_eq!(moves(0), 0);
+    assert_eq!(moves(1), 1);
+    assert!(moves(20_000) < moves(u64::MAX));
+    assert_eq!(moves(Config::default().max_looks), moves(u64::MAX));
 }
 
 /// A random machine with a random, partly constrained, set of tasks.

@@ -15,14 +15,20 @@ use anyhow::{Context, Result};
 
 use crate::cache::Cache;
 use crate::initramfs::{ExtraFile, Initramfs, RunLayer};
+use crate::interrupt;
 use crate::kernel::{self, Series};
 use crate::qemu::{self, Clock, Machine};
 use crate::stream::{Event, Markers};
 use crate::topology::Topology;
-use crate::interrupt;
 
 /// A boot takes 4 s on an idle host and has been seen to take 40 s on a busy one.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
+/// Boots tried until the script starts: an emulator on a busy host loses one now and then.
+const BOOTS: u32 = 2;
+/// What a guest dies of when QEMU runs a stale copy of code that the kernel has changed.
+const STALE_CODE: &str = "Oops: int3";
+/// How the kernel begins to say that it is broken.
+const COMPLAINTS: [&str; 4] = ["BUG:", "Oops:", "Kernel panic", "WARNING:"];
 /// How often the loop looks at the clock and at Ctrl-C while the guest is silent.
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of output shown when a guest ends badly.
@@ -62,25 +68,23 @@ pub enum Ending {
 }
 
 /// Where the script's output goes, piece by piece.
-pub struct Output<'a> {
-    sink: Box<dyn FnMut(&str) + 'a>,
+pub trait Output {
+    /// The guest booted; the script starts now.
+    fn started(&mut self) {}
+    /// A line of the script's output; the last one may lack its end.
+    fn text(&mut self, text: &str);
 }
 
-impl<'a> Output<'a> {
-    /// To our own standard output.
-    pub fn to_stdout() -> Output<'static> {
-        Output::to(|text| {
-            let mut stdout = std::io::stdout().lock();
-            // A closed pipe (`| head`) must not stop the run: its status still counts.
-            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        })
-    }
+/// The script's output to our own standard output.
+pub struct ToStdout;
 
-    /// To a function that is given lines.
-    pub fn to(sink: impl FnMut(&str) + 'a) -> Output<'a> {
-        Output {
-            sink: Box::new(sink),
-        }
+impl Output for ToStdout {
+    fn text(&mut self, text: &str) {
+        let mut stdout = std::io::stdout().lock();
+        // A closed pipe (`| head`) must not stop the run: its status still counts.
+        let _ = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
     }
 }
 
@@ -88,12 +92,18 @@ impl<'a> Output<'a> {
 ///
 /// # Errors
 /// When the guest cannot be prepared or QEMU not started.
-pub fn run(cache: &Cache, base: &Initramfs, boot: &Boot, output: &mut Output) -> Result<Ending> {
+pub fn run(
+    cache: &Cache,
+    base: &Initramfs,
+    boot: &Boot,
+    output: &mut dyn Output,
+) -> Result<Ending> {
     let kernel = kernel::get(cache, &boot.series)?;
     let qemu = qemu::program(qemu::QEMU)?;
     interrupt::install()?;
     let _lock = cache.lock("vm.lock", "another guest")?;
 
+    remove_leftovers(&cache.path("initramfs"));
     let key = run_key();
     let config = fs::read(&kernel.config).context("reading the kernel's configuration")?;
     let image = TemporaryFile(cache.path(&format!("initramfs/run-{}.img", std::process::id())));
@@ -114,17 +124,20 @@ pub fn run(cache: &Cache, base: &Initramfs, boot: &Boot, output: &mut Output) ->
         append: &boot.append,
         console_log: &console_log,
     };
-    eprintln!(
-        "booting {} on {} ({} clock)",
-        kernel.release(),
-        boot.topology.name,
-        boot.clock.name()
-    );
-    let mut guest = Guest::start(&qemu, &machine.args(), Markers::new(&key))?;
-    let ending = guest.follow(Duration::from_secs(boot.timeout_secs), output);
-    guest.stop();
-    guest.explain(ending, boot, &console_log);
-    Ok(ending)
+    let (name, clock) = (boot.topology.name, boot.clock.name());
+    let mut boots = 0;
+    loop {
+        boots += 1;
+        eprintln!("booting {} on {name} ({clock} clock)", kernel.release());
+        let mut guest = Guest::start(&qemu, &machine.args(), Markers::new(&key))?;
+        let ending = guest.follow(Duration::from_secs(boot.timeout_secs), output);
+        guest.stop();
+        guest.explain(ending, boot, &console_log);
+        // Nothing of ours ran yet, so a second boot hides no fault of ours.
+        if ending != Ending::Died || guest.started.is_some() || boots == BOOTS {
+            return Ok(ending);
+        }
+    }
 }
 
 /// A running QEMU and what it said.
@@ -174,7 +187,7 @@ impl Guest {
     }
 
     /// Passes the output on until the script ends, time runs out or QEMU is gone.
-    fn follow(&mut self, timeout: Duration, output: &mut Output) -> Ending {
+    fn follow(&mut self, timeout: Duration, output: &mut dyn Output) -> Ending {
         loop {
             if interrupt::raised() {
                 return Ending::Interrupted;
@@ -191,12 +204,15 @@ impl Guest {
             };
             for event in self.markers.read(&line) {
                 match event {
-                    Event::Started => self.started = Some(Instant::now()),
+                    Event::Started => {
+                        self.started = Some(Instant::now());
+                        output.started();
+                    }
                     Event::Exited(status) => return Ending::Exited(status),
                     // What comes before the script is the firmware's noise.
                     Event::Text(_) if self.started.is_none() => {}
                     Event::Text(text) => {
-                        (output.sink)(&text);
+                        output.text(&text);
                         if self.tail.len() == TAIL_LINES {
                             self.tail.pop_front();
                         }
@@ -233,7 +249,11 @@ impl Guest {
             }
         }
         let console = fs::read(console_log).unwrap_or_default();
-        let console = last_lines(&String::from_utf8_lossy(&console), TAIL_LINES);
+        let console = String::from_utf8_lossy(&console);
+        if console.contains(STALE_CODE) {
+            eprintln!("\"{STALE_CODE}\" is a fault of QEMU before 8.1: run `make setup`");
+        }
+        let console = last_words(&console, TAIL_LINES);
         if !console.is_empty() {
             eprintln!("--- the kernel's last words ({})", console_log.display());
             eprintln!("{console}");
@@ -247,6 +267,19 @@ impl Drop for Guest {
     }
 }
 
+/// Removes the images of runs that were killed; nobody else runs while we hold the lock.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("run-") {
+            // One that stays only takes up room.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Removed when the run is over.
 struct TemporaryFile(PathBuf);
 
@@ -256,14 +289,20 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// The last `count` lines that say something, without screen codes or carriage returns.
-fn last_lines(text: &str, count: usize) -> String {
+/// What a kernel log ends with: `count` lines from its first complaint on, else its last ones,
+/// without empty lines, screen codes and carriage returns.
+fn last_words(text: &str, count: usize) -> String {
     let lines: Vec<_> = text
         .lines()
         .map(|line| line.trim_matches(|c: char| c.is_control() || c.is_whitespace()))
         .filter(|line| !line.is_empty())
         .collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+    let complaint = lines
+        .iter()
+        .position(|line| COMPLAINTS.iter().any(|word| line.contains(word)));
+    let from = complaint.unwrap_or(lines.len().saturating_sub(count));
+    let to = lines.len().min(from + count);
+    lines[from..to].join("\n")
 }
 
 /// Differs from run to run.
@@ -278,8 +317,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_skips_empty_lines() {
-        assert_eq!(last_lines("a\r\n\r\nb\n\x1b\nc\n", 2), "b\nc");
-        assert_eq!(last_lines("", 3), "");
+    fn the_last_words_skip_empty_lines() {
+        assert_eq!(last_words("a\r\n\r\nb\n\x1b\nc\n", 2), "b\nc");
+        assert_eq!(last_words("", 3), "");
+    }
+
+    #[test]
+    fn the_last_words_begin_with_the_complaint() {
+        let log = "fine\nKernel panic - not syncing\ntrace 1\ntrace 2\n";
+        assert_eq!(last_words(log, 2), "Kernel panic - not syncing\ntrace 1");
     }
 }

@@ -113,7 +113,10 @@ impl Initramfs {
         }
         let path = cache.path(&format!("initramfs/base-{:016x}.zst", fingerprint(&files)?));
         let file = File::open(&path).or_else(|_| {
-            eprintln!("building the guest's initramfs ({} programs and libraries)", files.len());
+            eprintln!(
+                "building the guest's initramfs ({} programs and libraries)",
+                files.len()
+            );
             let archive = pack_base(&busybox, &files)?;
             let temporary = cache::temporary_beside(&path);
             compress(&archive, &temporary)?;
@@ -143,7 +146,8 @@ impl Initramfs {
         );
         file.write_all(&image)?;
         file.write_all(&layer.pack()?)?;
-        file.flush().with_context(|| format!("writing {}", path.display()))
+        file.flush()
+            .with_context(|| format!("writing {}", path.display()))
     }
 }
 
@@ -151,7 +155,11 @@ impl RunLayer<'_> {
     fn pack(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         archive.file("/ballast/script", false, self.script);
-        archive.file("/ballast/run", false, format!("BALLAST_KEY={}\n", self.key).as_bytes());
+        archive.file(
+            "/ballast/run",
+            false,
+            format!("BALLAST_KEY={}\n", self.key).as_bytes(),
+        );
         archive.file("/boot/config", false, self.kernel_config);
         for file in self.files {
             let content = read(&file.host)?;

@@ -157,7 +157,10 @@ fn download(cache: &Cache, series: &Series, apt: &Apt, plan: &Plan) -> Result<()
         config_package: plan.config_package.clone(),
         config_is_borrowed: plan.config_is_borrowed(),
     };
-    fs::write(work.join("origin.json"), serde_json::to_vec_pretty(&origin)?)?;
+    fs::write(
+        work.join("origin.json"),
+        serde_json::to_vec_pretty(&origin)?,
+    )?;
     fs::remove_dir_all(&unpacked)?;
     for entry in fs::read_dir(&work)? {
         let path = entry?.path();
@@ -200,11 +203,25 @@ fn run(command: &mut Command) -> Result<Vec<u8>> {
         .output()
         .with_context(|| format!("running {name} (kernels come as Debian packages)"))?;
     if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        let lines: Vec<_> = said.lines().filter(|line| !line.is_empty()).collect();
-        bail!("{name}: {}", lines.join("; "));
+        bail!("{name}: {}", reason(&String::from_utf8_lossy(&done.stderr)));
     }
     Ok(done.stdout)
+}
+
+/// The errors among apt's messages on one line; all messages where none is marked as one.
+fn reason(said: &str) -> String {
+    let errors: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("E: "))
+        .collect();
+    let mut reason = match errors.is_empty() {
+        true => said.lines().collect::<Vec<_>>().join("; "),
+        false => errors.join("; "),
+    };
+    if said.contains("NO_PUBKEY") {
+        reason.push_str(" (update the package debian-archive-keyring)");
+    }
+    reason
 }
 
 #[cfg(test)]
@@ -217,5 +234,12 @@ mod tests {
         assert!(require_sched_ext(&series, b"A=y\nCONFIG_SCHED_CLASS_EXT=y\n").is_ok());
         let refusal = require_sched_ext(&series, b"# CONFIG_SCHED_CLASS_EXT is not set\n");
         assert!(refusal.expect_err("refused").to_string().contains("6.16"));
+    }
+
+    #[test]
+    fn only_errors_are_told_where_there_are_some() {
+        let told = reason("W: GPG error: NO_PUBKEY 12\nE: it is not signed.\n");
+        assert!(told.starts_with("E: it is not signed. (update"));
+        assert_eq!(reason("no such file\n"), "no such file");
     }
 }

@@ -57,8 +57,11 @@ mod tests {
         let found = parse(listing).expect("all are there");
         assert_eq!(
             found,
-            ["/lib/x86_64-linux-gnu/libelf.so.1", "/lib64/ld-linux-x86-64.so.2"]
-                .map(PathBuf::from)
+            [
+                "/lib/x86_64-linux-gnu/libelf.so.1",
+                "/lib64/ld-linux-x86-64.so.2"
+            ]
+            .map(PathBuf::from)
         );
     }
 

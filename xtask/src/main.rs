@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
-use crate::guest::{Boot, Ending, Output};
+use crate::guest::{Boot, Ending, ToStdout};
 use crate::initramfs::{ExtraFile, Initramfs};
 use crate::kernel::Series;
 use crate::qemu::Clock;
@@ -94,7 +94,12 @@ struct RunArgs {
     #[arg(long, value_name = "SECS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Further kernel arguments
-    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "ARGS",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
     append: String,
     /// Copy a file into the guest, a program with its libraries
     #[arg(long = "file", value_name = "HOST[:GUEST]")]
@@ -187,7 +192,7 @@ fn run(args: RunArgs) -> Result<ExitCode> {
     };
     let programs = workspace::programs(!args.no_build)?;
     let base = Initramfs::base(&cache, &programs)?;
-    let ending = guest::run(&cache, &base, &boot, &mut Output::to_stdout())?;
+    let ending = guest::run(&cache, &base, &boot, &mut ToStdout)?;
     Ok(exit_code(ending))
 }
 
@@ -206,8 +211,8 @@ fn demo(args: &DemoArgs) -> Result<ExitCode> {
         files: Vec::new(),
         log_name: "demo".into(),
     };
-    let ending = guest::run(&cache, &base, &boot, &mut Output::to_stdout())
-        .context("running the demo in a guest")?;
+    let ending =
+        guest::run(&cache, &base, &boot, &mut ToStdout).context("running the demo in a guest")?;
     Ok(exit_code(ending))
 }
 

@@ -30,7 +30,9 @@ const KERNEL_ARGS: [&str; 8] = [
 ];
 
 /// What the guest's clock counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
     /// Host time, a host thread for each CPU: for CPU time, shares, utilisation.

@@ -84,7 +84,11 @@ mod tests {
     #[test]
     fn another_key_or_a_broken_status_is_text() {
         let markers = Markers::new("k");
-        for line in ["@@ballast:other:exit=0\n", "@@ballast:k:exit=999\n", "@@ballast:k:\n"] {
+        for line in [
+            "@@ballast:other:exit=0\n",
+            "@@ballast:k:exit=999\n",
+            "@@ballast:k:\n",
+        ] {
             assert_eq!(markers.read(line.as_bytes()), [Event::Text(line.into())]);
         }
     }

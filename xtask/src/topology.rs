@@ -113,7 +113,9 @@ impl Topology {
         ];
         for (id, node) in self.nodes.iter().enumerate() {
             args.push("-object".into());
-            args.push(format!("memory-backend-ram,id=mem{id},size={NODE_MEMORY_MIB}M"));
+            args.push(format!(
+                "memory-backend-ram,id=mem{id},size={NODE_MEMORY_MIB}M"
+            ));
             args.push("-numa".into());
             args.push(match node.cpus {
                 0 => format!("node,nodeid={id},memdev=mem{id}"),
@@ -181,7 +183,11 @@ mod tests {
         for topology in &TOPOLOGIES {
             let possible = topology.sockets * topology.cores * topology.threads;
             let in_nodes: u32 = topology.nodes.iter().map(|node| node.cpus).sum();
-            assert_eq!(in_nodes, possible, "{}: every place is in a node", topology.name);
+            assert_eq!(
+                in_nodes, possible,
+                "{}: every place is in a node",
+                topology.name
+            );
             assert!(topology.present_cpus <= possible);
             let nodes = topology.nodes.len();
             assert_eq!(

@@ -79,7 +79,12 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let base = Initramfs::base(&cache, &programs)?;
     let (mut passed, mut failed) = (0, 0);
     for (group, tests) in &groups {
-        println!("{} on {} ({} tests)", group.series, group.topology, tests.len());
+        println!(
+            "{} on {} ({} tests)",
+            group.series,
+            group.topology,
+            tests.len()
+        );
         let (results, ending) = run_group(&cache, &base, group, tests, args.verbose)?;
         passed += results.iter().filter(|passed| **passed).count();
         failed += results.iter().filter(|passed| !**passed).count();
@@ -115,7 +120,9 @@ fn select(all: Vec<Test>, args: &TestArgs) -> Result<Vec<Test>> {
     let suits = |test: &Test| {
         let kernel = args.kernel.as_ref().map(Series::to_string);
         kernel.is_none_or(|kernel| test.kernels.contains(&kernel))
-            && args.topology.is_none_or(|machine| machine.name == test.topology)
+            && args
+                .topology
+                .is_none_or(|machine| machine.name == test.topology)
     };
     let selected: Vec<_> = all
         .into_iter()
@@ -175,10 +182,15 @@ fn run_group(
         append: String::new(),
         script: format!("exec guest-test run {}\n", names.join(" ")).into_bytes(),
         files: Vec::new(),
-        log_name: format!("test-{}-{}-{}", group.series, group.topology, group.clock.name()),
+        log_name: format!(
+            "test-{}-{}-{}",
+            group.series,
+            group.topology,
+            group.clock.name()
+        ),
     };
     let mut report = Report::new(&names, verbose);
-    let ending = guest::run(cache, base, &boot, &mut Output::to(|text| report.line(text)))?;
+    let ending = guest::run(cache, base, &boot, &mut report)?;
     let why = match ending {
         Ending::Exited(status) => format!("guest-test ended with {status} and did not report it"),
         Ending::TimedOut => format!("the guest ran out of its {} s", boot.timeout_secs),
@@ -209,25 +221,6 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Takes one line of the guest's output.
-    fn line(&mut self, text: &str) {
-        let text = text.trim_end();
-        let result = parse_result(text)
-            .and_then(|(name, why)| Some((self.waiting.iter().position(|w| *w == name)?, why)));
-        match result {
-            Some((index, why)) => {
-                let name = self.waiting.remove(index);
-                self.result(name, why);
-            }
-            None => {
-                if self.verbose {
-                    println!("  | {text}");
-                }
-                self.output.push(text.to_string());
-            }
-        }
-    }
-
     /// Every test still waiting failed for this reason; gives all results.
     fn close(mut self, why: &str) -> Vec<bool> {
         for name in std::mem::take(&mut self.waiting) {
@@ -246,6 +239,30 @@ impl<'a> Report<'a> {
         }
         self.output.clear();
         self.results.push(why.is_none());
+    }
+}
+
+impl Output for Report<'_> {
+    fn started(&mut self) {
+        self.last_result = Instant::now();
+    }
+
+    fn text(&mut self, text: &str) {
+        let text = text.trim_end();
+        let result = parse_result(text)
+            .and_then(|(name, why)| Some((self.waiting.iter().position(|w| *w == name)?, why)));
+        match result {
+            Some((index, why)) => {
+                let name = self.waiting.remove(index);
+                self.result(name, why);
+            }
+            None => {
+                if self.verbose {
+                    println!("  | {text}");
+                }
+                self.output.push(text.to_string());
+            }
+        }
     }
 }
 
@@ -304,9 +321,9 @@ mod tests {
     #[test]
     fn a_silent_test_fails() {
         let mut report = Report::new(&["a", "b"], false);
-        report.line("TEST b ok\n");
-        report.line("TEST b ok\n");
-        report.line("TEST unknown ok\n");
+        report.text("TEST b ok\n");
+        report.text("TEST b ok\n");
+        report.text("TEST unknown ok\n");
         assert_eq!(report.close("the guest died"), [true, false]);
     }
 

@@ -29,8 +29,9 @@ pub fn programs(build: bool) -> Result<Vec<PathBuf>> {
         }
     }
     let folder = target_folder()?.join("release");
-    let (found, missing): (Vec<&str>, Vec<&str>) =
-        PROGRAMS.iter().partition(|name| folder.join(name).is_file());
+    let (found, missing): (Vec<&str>, Vec<&str>) = PROGRAMS
+        .iter()
+        .partition(|name| folder.join(name).is_file());
     if !missing.is_empty() {
         eprintln!("note: not in {}, left out: {missing:?}", folder.display());
     }
@@ -61,10 +62,15 @@ fn target_folder() -> Result<PathBuf> {
         .output()
         .context("running cargo metadata")?;
     if !metadata.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&metadata.stderr).trim());
+        bail!(
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&metadata.stderr).trim()
+        );
     }
     let metadata: serde_json::Value =
         serde_json::from_slice(&metadata.stdout).context("reading cargo metadata")?;
     let folder = metadata["target_directory"].as_str();
-    Ok(folder.context("cargo metadata names no target folder")?.into())
+    Ok(folder
+        .context("cargo metadata names no target folder")?
+        .into())
 }

@@ -43,6 +43,7 @@ GROUP is key=value,key=value with
   duty=PERCENT      share of each period a thread runs, by its CPU time (100)
   period-ms=MS      length of a duty period (20)
   policy=POLICY     normal, batch, idle, ext or fifo (normal)
+  mempolicy=preferred:N  node whose memory the workers take first (none)
   name=NAME         name in the report (nice and the nice value)";
 
 fn seconds(text: &str) -> Result<f64, String> {

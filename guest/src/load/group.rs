@@ -13,6 +13,8 @@ const MOST_WORKERS: u32 = 4096;
 const MOST_THREADS: u32 = 256;
 /// Longest duty period: ten seconds, beyond which a window would see only parts of periods.
 const LONGEST_PERIOD_MS: u32 = 10_000;
+/// Highest node a memory policy may name: the last that fits in the one word handed to the kernel.
+const HIGHEST_NODE: u32 = 63;
 
 /// Equal workers: one process each, spinning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,8 @@ pub struct Group {
     pub period_ms: u32,
     /// Scheduling policy.
     pub policy: Policy,
+    /// Node whose memory the workers prefer, 0..=63; None leaves the memory policy alone.
+    pub preferred_node: Option<u32>,
 }
 
 impl Default for Group {
@@ -46,6 +50,7 @@ impl Default for Group {
             duty_percent: 100,
             period_ms: 20,
             policy: Policy::Normal,
+            preferred_node: None,
         }
     }
 }
@@ -95,6 +100,7 @@ impl Group {
             "duty" => self.duty_percent = within(key, value, 1, 100)?,
             "period-ms" => self.period_ms = within(key, value, 1, LONGEST_PERIOD_MS)?,
             "policy" => self.policy = policy(value)?,
+            "mempolicy" => self.preferred_node = Some(preferred_node(value)?),
             "cpus" => match CpuList::parse(value) {
                 Ok(cpus) if !cpus.is_empty() => self.cpus = Some(cpus),
                 Ok(_) => return Err("key `cpus`: the list is empty; write one like 0-3,8".into()),
@@ -103,7 +109,7 @@ impl Group {
             _ => {
                 return Err(format!(
                     "key `{key}` is not known; use count, threads, nice, cpus, duty, period-ms, \
-                     policy or name"
+                     policy, mempolicy or name"
                 ));
             }
         }
@@ -168,6 +174,13 @@ fn policy(value: &str) -> Result<Policy, String> {
     }
 }
 
+fn preferred_node(value: &str) -> Result<u32, String> {
+    let node = value.strip_prefix("preferred:").and_then(|id| id.parse().ok());
+    node.filter(|id| *id <= HIGHEST_NODE).ok_or_else(|| {
+        format!("key `mempolicy`: `{value}` is not known; use preferred:N, N from 0 to {HIGHEST_NODE}")
+    })
+}
+
 #[cfg(test)]
 mod unit {
     use super::{Group, Policy};
@@ -175,7 +188,8 @@ mod unit {
 
     #[test]
     fn a_whole_group_is_read() {
-        let text = "count=9,nice=-5,cpus=0-3,8,duty=30,period-ms=10,policy=batch,name=a,threads=2";
+        let text = "count=9,nice=-5,cpus=0-3,8,duty=30,period-ms=10,policy=batch,name=a,threads=2,\
+                    mempolicy=preferred:1";
         let group = Group::parse(text).expect("a good group");
         assert_eq!(
             group,
@@ -188,6 +202,7 @@ mod unit {
                 duty_percent: 30,
                 period_ms: 10,
                 policy: Policy::Batch,
+                preferred_node: Some(1),
             }
         );
         assert_eq!(Group::parse("nice=19").expect("short").name, "nice19");
@@ -202,6 +217,8 @@ mod unit {
             ("cpus=3-1", "`cpus`"),
             ("cpus=", "`cpus`"),
             ("policy=rr", "`policy`"),
+            ("mempolicy=bind:0", "`mempolicy`"),
+            ("mempolicy=preferred:64", "`mempolicy`"),
             ("colour=red", "`colour`"),
             ("count=1,count=2", "twice"),
             ("count", "no value"),

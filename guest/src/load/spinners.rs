@@ -5,6 +5,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -86,6 +88,16 @@ impl Spinners {
     /// When a worker has died.
     pub fn sample(&self) -> Result<Vec<WorkerSample>> {
         self.workers.iter().map(sample_worker).collect()
+    }
+
+    /// Each worker's CPUs over the next `window`.
+    ///
+    /// # Errors
+    /// When a worker dies.
+    pub fn shares_over(&self, window: Duration) -> Result<Vec<f64>> {
+        let before = self.sample()?;
+        sleep(window);
+        Ok(shares(&before, &self.sample()?))
     }
 
     /// The CPU each worker last ran on: cheaper than a whole sample.

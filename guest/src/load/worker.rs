@@ -69,6 +69,13 @@ fn prepare(group: &Group) -> Result<(), String> {
             "key `policy`: setting {policy:?}: {why}; fifo needs root and ext a kernel with sched_ext"
         )
     })?;
+    if let Some(node) = group.preferred_node {
+        sys::prefer_memory_of(node).map_err(|why| {
+            format!(
+                "key `mempolicy`: preferring node {node}: {why}; see /sys/devices/system/node/online"
+            )
+        })?;
+    }
     if let Some(cpus) = &group.cpus {
         sys::set_affinity(0, cpus).map_err(|why| {
             format!("key `cpus`: setting {cpus}: {why}; see /sys/devices/system/cpu/online")

@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 use super::{Context, TWO_NODES, Test, USUAL};
 use crate::checks::Bound;
 use crate::load::{Group, Spinners, shares};
-use crate::scheduler::{self, Scheduler, run_refused};
+use crate::scheduler::{self, Scheduler, run_to_end};
 use crate::sys::Signal;
 
 pub(super) const TESTS: &[Test] = &[
@@ -48,7 +48,7 @@ fn attach_detach(_: &mut Context) -> Result<()> {
 }
 
 fn second_is_refused(first: &mut Scheduler) -> Result<()> {
-    let refusal = run_refused(&[])?;
+    let refusal = run_to_end(&[])?;
     first.check_attached()?;
     let said = &refusal.text;
     ensure!(
@@ -83,7 +83,7 @@ fn kernels_load(context: &mut Context) -> Result<()> {
 }
 
 fn pahole_diagnosed(_: &mut Context) -> Result<()> {
-    let refusal = run_refused(&[])?;
+    let refusal = run_to_end(&[])?;
     if scheduler::state() == "enabled" {
         bail!("a scheduler is attached on a kernel that should refuse all of them");
     }

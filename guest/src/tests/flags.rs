@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{Context, TWO_NODES, Test, USUAL};
 use crate::checks::Bound;
-use crate::scheduler::{self, run_refused};
+use crate::scheduler::{self, run_to_end};
 
 pub(super) const TESTS: &[Test] = &[Test {
     name: "bad_flags",
@@ -39,7 +39,7 @@ const BAD: &[&[&str]] = &[
 fn bad_flags(context: &mut Context) -> Result<()> {
     let mut wrong = Vec::new();
     for flags in BAD {
-        let refusal = run_refused(flags)?;
+        let refusal = run_to_end(flags)?;
         ensure!(
             scheduler::state() == "disabled",
             "sched_ext's state is {} after {flags:?}",

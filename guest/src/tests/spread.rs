@@ -58,16 +58,26 @@ const SPREAD: Duration = Duration::from_secs(2);
 const WINDOW: Duration = Duration::from_secs(4);
 
 /// As many spinners as the machine has CPUs, all left on its first node, free to go anywhere.
-fn imbalance(context: &Context) -> Result<Spinners> {
+pub(super) fn imbalance(context: &Context) -> Result<Spinners> {
+    left_on_first_node(context, &[Group::spinners(context.cpu_count(), 0)])
+}
+
+/// Workers of `groups`, all left on the first node, free to go anywhere.
+pub(super) fn left_on_first_node(context: &Context, groups: &[Group]) -> Result<Spinners> {
     let machine = &context.machine;
     let first = machine
         .nodes_with_cpus()
         .next()
         .context("no node has CPUs")?;
-    let group = Group::spinners(machine.cpus.len(), 0).confined(&first.cpus);
-    let spinners = Spinners::start(&[group])?;
+    let confined: Vec<Group> = groups
+        .iter()
+        .map(|group| group.clone().confined(&first.cpus))
+        .collect();
+    let spinners = Spinners::start(&confined)?;
     sleep(CONFINED);
-    spinners.set_affinity(0, &machine.cpus)?;
+    for place in 0..groups.len() {
+        spinners.set_affinity(place, &machine.cpus)?;
+    }
     Ok(spinners)
 }
 

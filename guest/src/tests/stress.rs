@@ -26,6 +26,14 @@ pub(super) const TESTS: &[Test] = &[
         measured: true,
         run: stress_pinned,
     },
+    Test {
+        name: "fork_storm",
+        topology: TWO_NODES,
+        kernels: USUAL,
+        timeout_secs: 180,
+        measured: false,
+        run: fork_storm,
+    },
 ];
 
 /// What issue trackers call a full run; tests take less.
@@ -42,6 +50,11 @@ fn stress_pinned(context: &mut Context) -> Result<()> {
         "--aggressive -M -c {cpus} -f {cpus} --affinity 1 --affinity-delay 1 --affinity-pin"
     );
     survive(context, &line, 30)
+}
+
+/// Tasks that are born, die and change their CPU masks faster than any round of the daemon.
+fn fork_storm(context: &mut Context) -> Result<()> {
+    survive(context, "--fork 8 --affinity 8", 10)
 }
 
 fn survive(context: &mut Context, line: &str, test_seconds: u64) -> Result<()> {

@@ -13,11 +13,7 @@ use super::run;
 const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Backports has 6.16 to 7.3, forky and sid what is newer.
-const KERNEL_SUITES: [&str; 3] = ["trixie-backports", "forky", "sid"];
-/// Releases whose signing keys every supported host already has, with the newer keys in
-/// their keyring package.
-const KEYRING_SUITES: [&str; 2] = ["bookworm", "bookworm-updates"];
-
+const SUITES: [&str; 3] = ["trixie-backports", "forky", "sid"];
 /// A private apt with fresh package lists.
 pub struct Apt {
     conf: PathBuf,
@@ -29,31 +25,17 @@ impl Apt {
     /// # Errors
     /// When apt is missing, the mirror cannot be reached, or a signature does not hold.
     pub fn open(folder: &Path) -> Result<Apt> {
-        let system_keyring = Path::new(KEYRING);
-        if !system_keyring.is_file() {
+        if !Path::new(KEYRING).is_file() {
             bail!("{KEYRING} is missing: run `make setup`");
         }
         let mirror = system_mirror();
         eprintln!("reading the package lists of {mirror}");
-        let kernels = folder.join("kernels");
-        match Apt::update(&kernels, &mirror, &KERNEL_SUITES, system_keyring) {
-            Err(error) if format!("{error:#}").contains("NO_PUBKEY") => {
-                let newer = newer_keyring(folder, &mirror, system_keyring).with_context(|| {
-                    format!("the host's Debian keys are too old for the archive ({error:#})")
-                })?;
-                Apt::update(&kernels, &mirror, &KERNEL_SUITES, &newer)
-            }
-            done => done,
-        }
-    }
-
-    fn update(folder: &Path, mirror: &str, suites: &[&str], keyring: &Path) -> Result<Apt> {
         for part in ["lists/partial", "cache/archives/partial", "state", "parts"] {
             fs::create_dir_all(folder.join(part))
                 .with_context(|| format!("creating {}", folder.join(part).display()))?;
         }
         fs::write(folder.join("status"), "")?;
-        fs::write(folder.join("sources.list"), sources(mirror, suites, keyring))?;
+        fs::write(folder.join("sources.list"), sources(&mirror))?;
         let conf = folder.join("apt.conf");
         fs::write(&conf, configuration(folder))?;
         let apt = Apt { conf };
@@ -67,7 +49,10 @@ impl Apt {
     /// When apt-cache fails.
     pub fn package_names(&self, prefix: &str) -> Result<Vec<String>> {
         let names = run(self.command("apt-cache").args(["pkgnames", prefix]))?;
-        Ok(String::from_utf8_lossy(&names).lines().map(String::from).collect())
+        Ok(String::from_utf8_lossy(&names)
+            .lines()
+            .map(String::from)
+            .collect())
     }
 
     /// Downloads and verifies a package into `folder`, which must hold no other; returns the file.
@@ -75,7 +60,10 @@ impl Apt {
     /// # Errors
     /// When the package is gone, the network fails or a checksum does not hold.
     pub fn download(&self, package: &str, folder: &Path) -> Result<PathBuf> {
-        run(self.command("apt-get").args(["download", package]).current_dir(folder))?;
+        run(self
+            .command("apt-get")
+            .args(["download", package])
+            .current_dir(folder))?;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -94,26 +82,11 @@ impl Apt {
     }
 }
 
-/// Newer Debian keys, from a Debian release that the host's own keys vouch for.
-fn newer_keyring(folder: &Path, mirror: &str, keyring: &Path) -> Result<PathBuf> {
-    eprintln!("fetching newer Debian archive keys, verified by the host's");
-    let folder = folder.join("keyring");
-    let apt = Apt::update(&folder, mirror, &KEYRING_SUITES, keyring)?;
-    let deb = apt.download("debian-archive-keyring", &folder)?;
-    run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(folder.join("unpacked")))?;
-    fs::remove_file(deb)?;
-    Ok(folder.join("unpacked").join(KEYRING.trim_start_matches('/')))
-}
-
-fn sources(mirror: &str, suites: &[&str], keyring: &Path) -> String {
-    suites
+/// Bookworm's keyring and later ones hold a key that signs every one of these suites.
+fn sources(mirror: &str) -> String {
+    SUITES
         .iter()
-        .map(|suite| {
-            format!(
-                "deb [arch=amd64 signed-by={}] {mirror} {suite} main\n",
-                keyring.display()
-            )
-        })
+        .map(|suite| format!("deb [arch=amd64 signed-by={KEYRING}] {mirror} {suite} main\n"))
         .collect()
 }
 
@@ -174,7 +147,10 @@ fn debian_mirror(text: &str) -> Option<String> {
         }
     });
     for stanza in stanzas {
-        let lines: Vec<_> = stanza.lines().filter(|line| !line.starts_with('#')).collect();
+        let lines: Vec<_> = stanza
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
         let stanza = lines.join(" ");
         let signed_by_others =
             stanza.to_lowercase().contains("signed-by") && !stanza.contains("debian-archive");
@@ -197,25 +173,40 @@ mod tests {
 
     #[test]
     fn the_mirror_is_read_from_both_formats() {
-        let line = "# deb http://old/debian x main\ndeb http://mirror.example/debian/ trixie main\n";
-        assert_eq!(debian_mirror(line).as_deref(), Some("http://mirror.example/debian"));
+        let line =
+            "# deb http://old/debian x main\ndeb http://mirror.example/debian/ trixie main\n";
+        assert_eq!(
+            debian_mirror(line).as_deref(),
+            Some("http://mirror.example/debian")
+        );
         let stanza = "Types: deb\n# a note\nURIs: https://m.example/debian\nSuites: trixie\n\
             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n";
-        assert_eq!(debian_mirror(stanza).as_deref(), Some("https://m.example/debian"));
+        assert_eq!(
+            debian_mirror(stanza).as_deref(),
+            Some("https://m.example/debian")
+        );
     }
 
     #[test]
     fn security_and_other_archives_are_not_mirrors() {
-        assert_eq!(debian_mirror("deb http://deb.debian.org/debian-security x main"), None);
-        assert_eq!(debian_mirror("deb http://archive.ubuntu.com/ubuntu noble main"), None);
-        let other = "deb [signed-by=/etc/apt/keyrings/vendor.asc] https://vendor/linux/debian x main";
+        assert_eq!(
+            debian_mirror("deb http://deb.debian.org/debian-security x main"),
+            None
+        );
+        assert_eq!(
+            debian_mirror("deb http://archive.ubuntu.com/ubuntu noble main"),
+            None
+        );
+        let other =
+            "deb [signed-by=/etc/apt/keyrings/vendor.asc] https://vendor/linux/debian x main";
         assert_eq!(debian_mirror(other), None);
     }
 
     #[test]
     fn every_source_names_its_key() {
-        let text = sources("http://m/debian", &["a", "b"], Path::new("/k.gpg"));
-        assert_eq!(text.lines().count(), 2);
-        assert!(text.lines().all(|line| line.contains("signed-by=/k.gpg")));
+        let text = sources("http://m/debian");
+        assert_eq!(text.lines().count(), SUITES.len());
+        let signed_by = format!("signed-by={KEYRING}]");
+        assert!(text.lines().all(|line| line.contains(&signed_by)));
     }
 }

@@ -135,7 +135,12 @@ impl fmt::Display for Series {
 
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Release { major, minor, patch, debian } = self;
+        let Release {
+            major,
+            minor,
+            patch,
+            debian,
+        } = self;
         write!(f, "{major}.{minor}.{patch}+deb{debian}")
     }
 }
@@ -178,7 +183,10 @@ fn available(names: &[String]) -> String {
         .collect();
     series.sort_unstable();
     series.dedup();
-    let series: Vec<_> = series.iter().map(|(major, minor)| format!("{major}.{minor}")).collect();
+    let series: Vec<_> = series
+        .iter()
+        .map(|(major, minor)| format!("{major}.{minor}"))
+        .collect();
     series.join(", ")
 }
 
