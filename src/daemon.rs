@@ -156,7 +156,10 @@ impl Daemon {
         kernel: &mut dyn Kernel,
         shares: &BTreeMap<CpuId, CpuShares>,
     ) -> Result<()> {
-        self.lost = shares.iter().map(|(cpu, shares)| (*cpu, shares.lost)).collect();
+        self.lost = shares
+            .iter()
+            .map(|(cpu, shares)| (*cpu, shares.lost))
+            .collect();
         let now_ns = kernel.beat(&self.present_beat())?;
         let report = kernel.rows(now_ns, &mut self.rows);
         self.now_ns = now_ns;

@@ -109,6 +109,10 @@ pub struct Config {
     pub band: f64,
     /// The same between nodes, where a move costs more.
     pub remote_band: f64,
+    /// Tasks owed fewer CPUs than this are only moved off domains where they
+    /// cannot stay: 0.001 is a millisecond in a second, about what warming up
+    /// elsewhere costs.
+    pub least_share: f64,
     /// A task moved fewer rounds ago than this stays, so that it can warm up…
     pub rest_rounds: u32,
     /// …unless its domain owes this many CPUs more than it has.
@@ -124,6 +128,7 @@ impl Default for Config {
             mempolicy_affinity: false,
             band: 0.01,
             remote_band: 0.02,
+            least_share: 0.001,
             rest_rounds: 3,
             rest_override: 1.0,
         }

@@ -137,7 +137,11 @@ impl Metrics {
             utilisation: busy * nr_cpus,
             capacity: nodes.values().map(|node| node.capacity).sum(),
             demand: nodes.values().map(|node| node.demand).sum(),
-            level: if round.level.is_finite() { round.level } else { 0.0 },
+            level: if round.level.is_finite() {
+                round.level
+            } else {
+                0.0
+            },
             imbalance: round.imbalance,
             nr_tasks: round.nr_tasks as u64,
             nr_rows_missing: counters.get(abi::ballast_stat_BALLAST_STAT_ROWS_MISSING),
@@ -226,7 +230,11 @@ fn node_metrics(layout: &Layout, daemon: &Daemon) -> BTreeMap<usize, NodeMetrics
         .collect();
     let round = daemon.round();
     for domain in &layout.domains {
-        let seen = round.domains.get(domain.id.index()).copied().unwrap_or_default();
+        let seen = round
+            .domains
+            .get(domain.id.index())
+            .copied()
+            .unwrap_or_default();
         let node = nodes.entry(domain.node.index()).or_default();
         node.capacity += seen.capacity;
         node.load += seen.load;

@@ -39,7 +39,10 @@ impl Times {
 
     /// None if no time has passed. The kernel's idle times may step back.
     fn shares_since(self, earlier: Times) -> Option<CpuShares> {
-        let total = self.total_us.checked_sub(earlier.total_us).filter(|us| *us > 0)? as f64;
+        let total = self
+            .total_us
+            .checked_sub(earlier.total_us)
+            .filter(|us| *us > 0)? as f64;
         let part = |now: u64, then: u64| (now.saturating_sub(then) as f64 / total).min(1.0);
         Some(CpuShares {
             busy: part(self.busy_us, earlier.busy_us),
@@ -125,7 +128,9 @@ mod tests {
 
     #[test]
     fn counters_that_step_back_stay_in_range() {
-        let shares = times(5, 0, 110).shares_since(times(9, 1, 100)).expect("time passed");
+        let shares = times(5, 0, 110)
+            .shares_since(times(9, 1, 100))
+            .expect("time passed");
         assert_eq!((shares.busy, shares.lost), (0.0, 0.0));
     }
 

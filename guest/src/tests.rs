@@ -52,6 +52,18 @@ pub struct Test {
     run: fn(&mut Context) -> Result<()>,
 }
 
+/// A test of what a flag does, on the usual machine.
+const fn knob_test(name: &'static str, run: fn(&mut Context) -> Result<()>) -> Test {
+    Test {
+        name,
+        topology: TWO_NODES,
+        kernels: USUAL,
+        timeout_secs: 180,
+        measured: false,
+        run,
+    }
+}
+
 /// All tests, in the order they run.
 pub fn all() -> Vec<Test> {
     let lists = [

@@ -78,7 +78,8 @@ impl Ledger {
     /// Rounds since `task` was last moved, `u32::MAX`: not in memory.
     pub fn moved_ago(&self, task: TaskRef) -> u32 {
         let ago = self.moved.get(&task).map(|moved_in| self.round - moved_in);
-        ago.and_then(|rounds| u32::try_from(rounds).ok()).unwrap_or(u32::MAX)
+        ago.and_then(|rounds| u32::try_from(rounds).ok())
+            .unwrap_or(u32::MAX)
     }
 
     /// The totals since the start.

@@ -241,14 +241,27 @@ fn requests_of_ended_tasks_are_refused() {
 #[test]
 fn the_tuner_tells_bpf_a_slice_from_the_flags() {
     let mut kernel = FakeKernel::with_spinners(&[], Manner::Obliging);
-    let mut daemon = daemon(&["--slice-us-underutil", "7000", "--slice-us-overutil", "3000"]);
+    let mut daemon = daemon(&[
+        "--slice-us-underutil",
+        "7000",
+        "--slice-us-overutil",
+        "3000",
+    ]);
     let at = |busy| -> BTreeMap<CpuId, CpuShares> {
-        (0..8).map(|cpu| (CpuId(cpu), CpuShares { busy, lost: 0.0 })).collect()
+        (0..8)
+            .map(|cpu| (CpuId(cpu), CpuShares { busy, lost: 0.0 }))
+            .collect()
     };
     daemon.tune(&mut kernel, &at(0.1)).expect("no failure");
-    assert_eq!(daemon.tuning().map(|tuning| tuning.slice_ns), Some(7_000_000));
+    assert_eq!(
+        daemon.tuning().map(|tuning| tuning.slice_ns),
+        Some(7_000_000)
+    );
     daemon.tune(&mut kernel, &at(1.0)).expect("no failure");
-    assert_eq!(daemon.tuning().map(|tuning| tuning.slice_ns), Some(3_000_000));
+    assert_eq!(
+        daemon.tuning().map(|tuning| tuning.slice_ns),
+        Some(3_000_000)
+    );
 }
 
 #[test]

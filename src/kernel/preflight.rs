@@ -62,7 +62,11 @@ pub fn check() -> Result<()> {
             malformed[0]
         );
     }
-    for name in ["SCX_OPS_ENQ_LAST", "SCX_OPS_ENQ_EXITING", "SCX_OPS_ENQ_MIGRATION_DISABLED"] {
+    for name in [
+        "SCX_OPS_ENQ_LAST",
+        "SCX_OPS_ENQ_EXITING",
+        "SCX_OPS_ENQ_MIGRATION_DISABLED",
+    ] {
         if compat::read_enum("scx_ops_flags", name).is_err() {
             log::warn!("this kernel lacks {name}: going without");
         }
@@ -106,7 +110,10 @@ mod tests {
             ("sys/kernel/sched_ext/root/ops", "rusty_1.1.4\n"),
         ]);
         let problem = missing_files(root.path()).expect("a problem");
-        assert!(problem.contains("already running (rusty_1.1.4)"), "{problem}");
+        assert!(
+            problem.contains("already running (rusty_1.1.4)"),
+            "{problem}"
+        );
     }
 
     #[test]

@@ -73,10 +73,22 @@ mod tests {
     fn every_verdict_is_read() {
         let ticket = ticket(TASK, DomainId(1), 5);
         let of = |verdict| outcome(&ticket, TASK.generation, answer(&ticket, verdict));
-        assert_eq!(of(abi::ballast_verdict_BALLAST_VERDICT_NONE), Outcome::Pending);
-        assert_eq!(of(abi::ballast_verdict_BALLAST_VERDICT_APPLIED), Outcome::Applied);
-        assert_eq!(of(abi::ballast_verdict_BALLAST_VERDICT_NOT_ALLOWED), Outcome::NotAllowed);
-        assert_eq!(of(abi::ballast_verdict_BALLAST_VERDICT_STALE), Outcome::Gone);
+        assert_eq!(
+            of(abi::ballast_verdict_BALLAST_VERDICT_NONE),
+            Outcome::Pending
+        );
+        assert_eq!(
+            of(abi::ballast_verdict_BALLAST_VERDICT_APPLIED),
+            Outcome::Applied
+        );
+        assert_eq!(
+            of(abi::ballast_verdict_BALLAST_VERDICT_NOT_ALLOWED),
+            Outcome::NotAllowed
+        );
+        assert_eq!(
+            of(abi::ballast_verdict_BALLAST_VERDICT_STALE),
+            Outcome::Gone
+        );
     }
 
     #[test]

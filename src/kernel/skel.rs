@@ -112,8 +112,8 @@ impl<'obj> Scheduler<'obj> {
             });
         }
         let online = online_cpus()?;
-        let both = abi::ballast_cpu_flags_BALLAST_CPU_DIRECT
-            | abi::ballast_cpu_flags_BALLAST_CPU_KICK;
+        let both =
+            abi::ballast_cpu_flags_BALLAST_CPU_DIRECT | abi::ballast_cpu_flags_BALLAST_CPU_KICK;
         for (cpu_id, domain) in &layout.cpu_domain {
             let node = node_index(layout, *domain)?;
             let is_online = online.contains(&cpu_id.index());
@@ -367,7 +367,10 @@ fn size_maps(skel: &mut OpenBpfSkel<'_>, config: &Config) -> Result<()> {
             .with_context(|| format!("sizing map {name} to {entries}"))
     };
     size(&mut maps.rows, config.max_tasks)?;
-    size(&mut maps.row_domains, config.max_tasks * domain_words(layout) as u32)?;
+    size(
+        &mut maps.row_domains,
+        config.max_tasks * domain_words(layout) as u32,
+    )?;
     size(&mut maps.free_rows, config.max_tasks)?;
     size(&mut maps.cpus, layout.nr_cpu_ids)?;
     size(&mut maps.domain_cpus, layout.nr_cpu_ids)?;

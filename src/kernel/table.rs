@@ -202,7 +202,11 @@ fn sample(
         sleep_ns: up_to_now(row.sleep_ns, abi::ballast_state_BALLAST_SLEEP),
         pinned: row.flags & abi::ballast_row_flags_BALLAST_ROW_PINNED != 0,
         kernel_thread: row.flags & abi::ballast_row_flags_BALLAST_ROW_KTHREAD != 0,
-        allowed: if anywhere { DomainSet::all() } else { allowed() },
+        allowed: if anywhere {
+            DomainSet::all()
+        } else {
+            allowed()
+        },
         preferred_nodes: row.preferred_nodes,
     }
 }
@@ -246,7 +250,10 @@ mod tests {
     #[test]
     fn the_present_state_counts_up_to_now() {
         let sample = whole(read_row(9, 1100, row, DomainSet::all));
-        assert_eq!((sample.run_ns, sample.wait_ns, sample.sleep_ns), (30, 60, 10));
+        assert_eq!(
+            (sample.run_ns, sample.wait_ns, sample.sleep_ns),
+            (30, 60, 10)
+        );
         assert_eq!(sample.task.slot, 9);
         assert_eq!(sample.weight, 100.0);
         assert!(sample.allowed.is_all());

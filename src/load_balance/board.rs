@@ -3,7 +3,10 @@
 //! Never decides what to move; it keeps sums and lists true while others do.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+
+use ordered_float::OrderedFloat;
 
 use super::settle::{Band, Member};
 use super::{Config, Domain, DomainPlan, Move, Node, Snapshot, Task, capacity_of};
@@ -217,7 +220,7 @@ impl<'a> Board<'a> {
                 outside.push((off, place));
             }
         }
-        outside.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        outside.sort_by_key(|&(off, place)| (Reverse(OrderedFloat(off)), place));
         outside.into_iter().map(|(_, place)| place).collect()
     }
 
@@ -225,7 +228,7 @@ impl<'a> Board<'a> {
     pub fn prepare(&mut self) {
         let mut by_share: Vec<(u64, u32)> = (0u32..)
             .zip(&self.items)
-            .filter(|(_, item)| item.task.movable && item.share >= LEAST)
+            .filter(|(_, item)| item.task.movable && self.is_worth_moving(item))
             .map(|(number, item)| (item.share.to_bits(), number)) // shares are >= 0: bits sort as numbers
             .collect();
         by_share.sort_unstable();
@@ -240,6 +243,10 @@ impl<'a> Board<'a> {
                     .add(item.task.process, place, self.seats[place].node, item.share);
             }
         }
+    }
+
+    fn is_worth_moving(&self, item: &Item) -> bool {
+        item.share >= self.config.least_share.max(LEAST)
     }
 
     /// Whether some task is where it cannot stay.
@@ -263,7 +270,7 @@ impl<'a> Board<'a> {
             .filter(|(_, item)| self.must_leave(item))
             .map(|(number, _)| number)
             .collect();
-        leaving.sort_by(|&a, &b| self.share(b).total_cmp(&self.share(a)).then(a.cmp(&b)));
+        leaving.sort_by_key(|&item| (Reverse(OrderedFloat(self.share(item))), item));
         for item in leaving {
             if self.budget() == 0 {
                 return;
@@ -346,8 +353,10 @@ impl<'a> Board<'a> {
             to_load,
             partner,
         });
-        if item.share >= LEAST {
+        if self.is_worth_moving(&item) {
             self.relist(number, from, to);
+        }
+        if item.share >= LEAST {
             let process = item.task.process;
             self.processes
                 .add(process, from, self.seats[from].node, -item.share);

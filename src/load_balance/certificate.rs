@@ -2,7 +2,10 @@
 //! The certificate: bounds that hold for every plan, and what remains.
 //! Never looks at how the plan was found.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+
+use ordered_float::OrderedFloat;
 
 use super::Certificate;
 use super::board::{Board, LEAST};
@@ -91,7 +94,7 @@ fn moves_min(board: &Board, before: &[f64], remains: f64) -> usize {
 
 /// How many of the largest shares add up to `excess`.
 fn fewest(shares: &mut [f64], excess: f64) -> usize {
-    shares.sort_unstable_by(|a, b| b.total_cmp(a));
+    shares.sort_unstable_by_key(|&share| Reverse(OrderedFloat(share)));
     let mut left = excess - LEAST;
     let mut count = 0;
     for share in shares {

@@ -2,7 +2,10 @@
 //! Settling the members of one level against their capacities.
 //! Never knows which level it is: a member is a set of domains.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+
+use ordered_float::OrderedFloat;
 
 use super::board::{Board, Seat};
 use super::choose::{Choice, Gaps, Pair, Search};
@@ -143,7 +146,8 @@ impl Pass {
                 ))
             })
             .collect();
-        partners.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
+        partners
+            .sort_by_key(|&(distance, gap, other)| (distance, Reverse(OrderedFloat(gap)), other));
         partners.into_iter().map(|(_, _, other)| other).collect()
     }
 
@@ -213,7 +217,7 @@ impl Pass {
             .copied()
             .filter(|&seat| gap(seat) > 0.0)
             .collect();
-        seats.sort_by(|&a, &b| gap(b).total_cmp(&gap(a)).then(a.cmp(&b)));
+        seats.sort_by_key(|&seat| (Reverse(OrderedFloat(gap(seat))), seat));
         seats
     }
 

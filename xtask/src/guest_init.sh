@@ -30,6 +30,7 @@ ip link set lo up
 ulimit -c 0
 ulimit -l unlimited
 ulimit -n 1048576
+ulimit -u unlimited
 
 # Warnings stay in dmesg: a console write stops the CPU that makes it.
 dmesg -n 1

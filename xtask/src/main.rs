@@ -111,7 +111,6 @@ struct RunArgs {
     #[arg(short = 'c', value_name = "COMMANDS", conflicts_with = "script")]
     commands: Option<String>,
     /// Script to run with /bin/sh, as root
-    #[arg(required_unless_present = "commands")]
     script: Option<PathBuf>,
 }
 

@@ -175,9 +175,13 @@ fn policy(value: &str) -> Result<Policy, String> {
 }
 
 fn preferred_node(value: &str) -> Result<u32, String> {
-    let node = value.strip_prefix("preferred:").and_then(|id| id.parse().ok());
+    let node = value
+        .strip_prefix("preferred:")
+        .and_then(|id| id.parse().ok());
     node.filter(|id| *id <= HIGHEST_NODE).ok_or_else(|| {
-        format!("key `mempolicy`: `{value}` is not known; use preferred:N, N from 0 to {HIGHEST_NODE}")
+        format!(
+            "key `mempolicy`: `{value}` is not known; use preferred:N, N from 0 to {HIGHEST_NODE}"
+        )
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{DETACH_PATIENCE, spawn, wait_for};
+use super::{DETACH_PATIENCE, Scheduler, spawn, wait_for};
 use crate::sys::Signal;
 
 /// A refusal needs no BPF, but may come after the object was opened.
@@ -43,18 +43,19 @@ pub fn run_for(flags: &[&str], time: Duration) -> Result<Ended> {
 fn run(flags: &[&str], interrupt_after: Option<Duration>) -> Result<Ended> {
     let output = env::temp_dir().join("guest-test-once.log");
     File::create(&output).context("making the log of a short run")?;
-    let mut child = Child {
+    // Dropping it ends what runs on, attached against all expectation or not.
+    let mut scheduler = Scheduler {
         child: spawn(flags, &output, &output)?,
     };
     let patience = match interrupt_after {
         Some(time) => {
             sleep(time);
-            child.signal(Signal::Interrupt)?;
+            scheduler.signal(Signal::Interrupt)?;
             DETACH_PATIENCE
         }
         None => END_PATIENCE,
     };
-    let Some(status) = wait_for(&mut child.child, patience)? else {
+    let Some(status) = wait_for(&mut scheduler.child, patience)? else {
         bail!("scx_ballast {flags:?} runs on after {patience:?}");
     };
     let bytes = fs::read(&output).context("reading the log of a short run")?;

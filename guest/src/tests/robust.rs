@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! It survives what administrators and debuggers do: a stopped daemon, CPUs that go and come back.
+//! Never restarts the scheduler: it must be the same one throughout.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::spread::left_on_first_node;
+use super::{Context, TWO_NODES, Test, USUAL};
+use crate::checks::Bound;
+use crate::load::{Group, Spinners};
+use crate::scheduler::Scheduler;
+use crate::stats::StatsClient;
+use crate::sys::Signal;
+
+pub(super) const TESTS: &[Test] = &[
+    Test {
+        name: "stall_daemon",
+        topology: TWO_NODES,
+        kernels: USUAL,
+        timeout_secs: 180,
+        measured: false,
+        run: stall_daemon,
+    },
+    Test {
+        name: "hotplug",
+        topology: TWO_NODES,
+        kernels: USUAL,
+        timeout_secs: 240,
+        measured: false,
+        run: hotplug,
+    },
+];
+
+/// Silence after which BPF goes on alone, with the default flags, and some more.
+const SILENCE: Duration = Duration::from_secs(4);
+const WINDOW: Duration = Duration::from_secs(3);
+
+fn stall_daemon(context: &mut Context) -> Result<()> {
+    let scheduler = Scheduler::start(&[])?;
+    let mut client = StatsClient::connect()?;
+    ensure!(
+        client.read()?.number("heartbeats_lost")? < 0.5,
+        "heartbeats were lost before the daemon was stopped"
+    );
+    scheduler.signal(Signal::Stop)?;
+    let result = stalled(context);
+    scheduler.signal(Signal::Continue)?;
+    result?;
+    // It tells of the loss once it has beaten again.
+    sleep(Duration::from_secs(1));
+    let lost = client.read()?.number("heartbeats_lost")?;
+    context.assert("losses of the daemon", lost, Bound::exactly(1));
+    scheduler.stop()
+}
+
+/// Twelve spinners on the first node and nobody to balance them: stealing must do.
+fn stalled(context: &mut Context) -> Result<()> {
+    let spinners = left_on_first_node(context, &[Group::spinners(12, 0)])?;
+    sleep(SILENCE);
+    let total = spinners.shares_over(WINDOW)?.iter().sum();
+    context.assert(
+        "CPUs that 12 spinners had without the daemon",
+        total,
+        Bound::AtLeast(context.cpu_count() as f64 * 7.0 / 8.0),
+    );
+    Ok(())
+}
+
+/// The CPU that goes and comes back.
+const CPU: usize = 3;
+const ROUNDS: u32 = 3;
+/// What the statistics may take to follow: three default intervals.
+const FOLLOW: Duration = Duration::from_secs(3);
+
+fn hotplug(context: &mut Context) -> Result<()> {
+    let result = plug(context);
+    // Later tests in this boot want the whole machine, however this one ended.
+    set_online(true).and(result)
+}
+
+fn plug(context: &mut Context) -> Result<()> {
+    let full = context.cpu_count() as f64;
+    let mut scheduler = Scheduler::start(&[])?;
+    let attachment = attachments()?;
+    let mut client = StatsClient::connect()?;
+    let spinners = Spinners::start(&[Group::spinners(context.cpu_count(), 0)])?;
+    for round in 1..=ROUNDS {
+        for (online, expected) in [(false, full - 1.0), (true, full)] {
+            set_online(online)?;
+            scheduler.check_attached()?;
+            let capacity = capacity_near(&mut client, expected)?;
+            let what = if online { "back" } else { "gone" };
+            context.assert(
+                format!("capacity, CPU {CPU} {what}, round {round}"),
+                capacity,
+                Bound::Between(expected - 0.5, expected + 0.05),
+            );
+        }
+    }
+    sleep(Duration::from_secs(1));
+    let total = spinners.shares_over(WINDOW)?.iter().sum();
+    let bound = Bound::AtLeast(full * 7.0 / 8.0);
+    context.assert("CPUs of the spinners at the end", total, bound);
+    ensure!(
+        attachments()? == attachment,
+        "the scheduler was attached anew"
+    );
+    drop(spinners);
+    scheduler.stop()
+}
+
+/// How often a sched_ext scheduler was enabled since the boot.
+fn attachments() -> Result<String> {
+    let path = "/sys/kernel/sched_ext/enable_seq";
+    fs::read_to_string(path).with_context(|| format!("reading {path}"))
+}
+
+fn set_online(online: bool) -> Result<()> {
+    let path = format!("/sys/devices/system/cpu/cpu{CPU}/online");
+    let text = if online { "1" } else { "0" };
+    fs::write(&path, text).with_context(|| format!("writing {text} to {path}"))
+}
+
+/// The capacity in the statistics once it is near `expected`, or what it is after `FOLLOW`.
+fn capacity_near(client: &mut StatsClient, expected: f64) -> Result<f64> {
+    let start = Instant::now();
+    loop {
+        let capacity = client.read()?.number("capacity")?;
+        if (capacity - expected).abs() < 0.3 || start.elapsed() > FOLLOW {
+            return Ok(capacity);
+        }
+        sleep(Duration::from_millis(200));
+    }
+}
