@@ -46,8 +46,7 @@ int ballast_apply_queued(struct ballast_apply_args *args)
 	if (source >= nr_domains)
 		return -EINVAL;
 	bpf_rcu_read_lock();
-	bpf_for_each(scx_dsq, p, DOMAIN_DSQ(source), 0)
-	{
+	bpf_for_each(scx_dsq, p, DOMAIN_DSQ(source), 0) {
 		tctx = task_ctx_of(p);
 		if (!tctx)
 			continue;

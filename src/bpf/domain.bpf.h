@@ -50,8 +50,7 @@ static __always_inline void mask_all_cpus(void)
 	struct ballast_cpu *cpu;
 	u32 id;
 
-	bpf_for(id, 0, BALLAST_MAX_CPUS)
-	{
+	bpf_for(id, 0, BALLAST_MAX_CPUS) {
 		if (id >= nr_cpu_ids)
 			break;
 		cpu = cpu_at(id);
@@ -75,8 +74,7 @@ static __always_inline void check_daemon(u64 now)
 		return;
 	daemon_lost = true;
 	count(BALLAST_STAT_HEARTBEAT_LOST);
-	bpf_for(id, 0, BALLAST_MAX_CPUS)
-	{
+	bpf_for(id, 0, BALLAST_MAX_CPUS) {
 		if (id >= nr_cpu_ids)
 			break;
 		cpu = cpu_at(id);

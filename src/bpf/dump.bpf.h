@@ -17,8 +17,7 @@ static __always_inline void dump_domains(u64 now)
 	struct ballast_domain *domain;
 	u32 id;
 
-	bpf_for(id, 0, DUMP_DOMAINS_MAX)
-	{
+	bpf_for(id, 0, DUMP_DOMAINS_MAX) {
 		if (id >= nr_domains)
 			break;
 		domain = domain_at(id);

@@ -376,8 +376,7 @@ static __always_inline void drain_cpu_queue(s32 cpu_id)
 {
 	struct task_struct *p;
 
-	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0)
-	{
+	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
 		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu_id, 0);
 	}
 }
@@ -408,8 +407,7 @@ static s32 create_queues(void)
 	u32 id;
 	s32 ret;
 
-	bpf_for(id, 0, BALLAST_MAX_DOMAINS)
-	{
+	bpf_for(id, 0, BALLAST_MAX_DOMAINS) {
 		if (id >= nr_domains)
 			break;
 		domain = domain_at(id);
@@ -420,8 +418,7 @@ static s32 create_queues(void)
 			return ret;
 		domain->clock.rate = 1024;
 	}
-	bpf_for(id, 0, BALLAST_MAX_CPUS)
-	{
+	bpf_for(id, 0, BALLAST_MAX_CPUS) {
 		if (id >= nr_cpu_ids)
 			break;
 		cpu = cpu_at(id);
@@ -445,16 +442,14 @@ static s32 create_masks(void)
 	ret = create_mask(&machine_masks, 0);
 	if (ret)
 		return ret;
-	bpf_for(id, 0, BALLAST_MAX_DOMAINS)
-	{
+	bpf_for(id, 0, BALLAST_MAX_DOMAINS) {
 		if (id >= nr_domains)
 			break;
 		ret = create_mask(&domain_masks, id);
 		if (ret)
 			return ret;
 	}
-	bpf_for(id, 0, BALLAST_MAX_NODES)
-	{
+	bpf_for(id, 0, BALLAST_MAX_NODES) {
 		if (id >= nr_nodes)
 			break;
 		ret = create_mask(&direct_masks, id);
@@ -492,8 +487,8 @@ void BPF_STRUCT_OPS(ballast_dump, struct scx_dump_ctx *dctx)
 	u64 now = scx_bpf_now();
 
 	scx_bpf_dump("slice %llu us, rows used %u of %u, daemon heard %llu ms ago%s\n",
-		     slice_ns / 1000, rows_used, max_rows,
-		     elapsed_ns(heartbeat_ns, now) / 1000000, daemon_lost ? ", lost" : "");
+		     slice_ns / 1000, rows_used, max_rows, elapsed_ns(heartbeat_ns, now) / 1000000,
+		     daemon_lost ? ", lost" : "");
 	dump_domains(now);
 }
 
@@ -507,19 +502,20 @@ void BPF_STRUCT_OPS(ballast_dump_task, struct scx_dump_ctx *dctx, struct task_st
 	dump_one_task(p, scx_bpf_now());
 }
 
+/* clang-format off: a table */
 SCX_OPS_DEFINE(ballast,
 	       .select_cpu	= (void *)ballast_select_cpu,
-	       .enqueue		= (void *)ballast_enqueue,
-	       .dequeue		= (void *)ballast_dequeue,
+	       .enqueue	= (void *)ballast_enqueue,
+	       .dequeue	= (void *)ballast_dequeue,
 	       .dispatch	= (void *)ballast_dispatch,
 	       .tick		= (void *)ballast_tick,
 	       .runnable	= (void *)ballast_runnable,
-	       .running		= (void *)ballast_running,
+	       .running	= (void *)ballast_running,
 	       .stopping	= (void *)ballast_stopping,
 	       .quiescent	= (void *)ballast_quiescent,
 	       .init_task	= (void *)ballast_init_task,
 	       .enable		= (void *)ballast_enable,
-	       .disable		= (void *)ballast_disable,
+	       .disable	= (void *)ballast_disable,
 	       .set_weight	= (void *)ballast_set_weight,
 	       .set_cpumask	= (void *)ballast_set_cpumask,
 	       .cpu_online	= (void *)ballast_cpu_online,
@@ -531,3 +527,4 @@ SCX_OPS_DEFINE(ballast,
 	       .dump_task	= (void *)ballast_dump_task,
 	       .timeout_ms	= 30000,
 	       .name		= "ballast");
+/* clang-format on */

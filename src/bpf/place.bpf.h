@@ -69,8 +69,7 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 	now = scx_bpf_now();
 	if (!direct_greedy_numa && !past_capacity(domain, now))
 		return -EBUSY;
-	bpf_for(i, 1, BALLAST_MAX_NODES)
-	{
+	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
 		cpu = idle_cpu_in(p, prev_cpu, 0, direct_mask(nearest_node(domain->node, i)));
@@ -110,16 +109,15 @@ static __noinline void preempt_worst(u32 domain_id, u64 key, u64 now)
 
 	if (!domain || fifo_sched)
 		return;
-	bpf_for(i, 0, DOMAIN_SCAN_MAX)
-	{
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		cpu_id = nth_cpu(domain, i);
 		if (cpu_id == BALLAST_NONE)
 			break;
 		cpu = cpu_at(cpu_id);
 		if (!cpu || !cpu->running_key)
 			continue;
-		running_key = cpu->running_key + to_vtime(elapsed_ns(cpu->running_since_ns, now),
-							  cpu->running_weight);
+		running_key = cpu->running_key +
+			      to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
 		if (time_before(worst_key, running_key)) {
 			worst_key = running_key;
 			worst = cpu_id;

@@ -115,8 +115,8 @@ static __always_inline s32 confined_cpu_of(struct task_struct *p, u32 domain, bo
 	return other < nr_cpu_ids ? (s32)other : cpu;
 }
 
-static __always_inline void insert_confined(struct task_struct *p, struct task_ctx *tctx, s32 cpu_id,
-					    bool fixed, u64 now, u64 enq_flags)
+static __always_inline void insert_confined(struct task_struct *p, struct task_ctx *tctx,
+					    s32 cpu_id, bool fixed, u64 now, u64 enq_flags)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 

@@ -31,8 +31,7 @@ static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_cpu
 
 	if (!domain || !domain->nr_confined_queued)
 		return false;
-	bpf_for(i, 0, DOMAIN_SCAN_MAX)
-	{
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		sibling = nth_cpu(domain, i);
 		if (sibling == BALLAST_NONE)
 			break;
@@ -70,8 +69,7 @@ static __always_inline bool steal_in_node(u32 node_id, u32 own, u32 threshold, u
 
 	if (!node || !node->nr_domains)
 		return false;
-	bpf_for(i, 0, STEAL_SCAN_MAX)
-	{
+	bpf_for(i, 0, STEAL_SCAN_MAX) {
 		if (i >= node->nr_domains)
 			break;
 		victim = node->first_domain + (own + 1 + i) % node->nr_domains;
@@ -93,15 +91,14 @@ static __noinline bool steal(s32 cpu_id, u64 now)
 		return true;
 	if (!greedy_threshold)
 		return false;
-	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold,
-			  patience(steal_after_node_ns), now)) {
+	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold, patience(steal_after_node_ns),
+			  now)) {
 		count(BALLAST_STAT_STEAL_NODE);
 		return true;
 	}
 	if (!greedy_threshold_x_numa)
 		return false;
-	bpf_for(i, 1, BALLAST_MAX_NODES)
-	{
+	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
 		if (steal_in_node(nearest_node(cpu->node, i), cpu->domain, greedy_threshold_x_numa,
@@ -149,8 +146,7 @@ static __noinline void call_help(u32 domain_id, u64 now)
 	}
 	if (!greedy_threshold_x_numa || age_ns < patience(steal_after_numa_ns))
 		return;
-	bpf_for(i, 1, BALLAST_MAX_NODES)
-	{
+	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
 		if (kick_idle_in(kick_mask(nearest_node(domain->node, i)))) {

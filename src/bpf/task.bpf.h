@@ -52,8 +52,7 @@ static __noinline void note_affinity(struct task_struct *p __arg_trusted, u32 sl
 	}
 	if (p->nr_cpus_allowed == 1)
 		flags |= BALLAST_ROW_PINNED;
-	bpf_for(domain, 0, BALLAST_MAX_DOMAINS)
-	{
+	bpf_for(domain, 0, BALLAST_MAX_DOMAINS) {
 		if (domain >= nr_domains)
 			break;
 		key = slot * domain_words + domain / 64;

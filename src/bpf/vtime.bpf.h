@@ -104,8 +104,8 @@ static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64
 					  u32 weight)
 {
 	u64 behind = clock->vtime - 2 * slice_vtime(weight);
-	u64 ahead = clock->vtime + max_u64(clock->rate * (PATIENCE_NS >> 10),
-					   slice_vtime(BALLAST_WEIGHT_NICE0));
+	u64 ahead = clock->vtime +
+		    max_u64(clock->rate * (PATIENCE_NS >> 10), slice_vtime(BALLAST_WEIGHT_NICE0));
 
 	if (time_before(vruntime, behind))
 		return behind;

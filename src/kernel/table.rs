@@ -150,7 +150,7 @@ pub fn read_row(
 ) -> RowRead {
     for _ in 0..READ_TRIES {
         let row = read();
-        if row.generation % 2 == 0 {
+        if row.generation.is_multiple_of(2) {
             return RowRead::Free;
         }
         if is_whole(&row) {

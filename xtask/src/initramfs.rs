@@ -117,8 +117,8 @@ impl Initramfs {
                 "building the guest's initramfs ({} programs and libraries)",
                 files.len()
             );
-            let archive = pack_base(&busybox, &files)?;
             let temporary = cache::temporary_beside(&path);
+            let archive = pack_base(&busybox, &files, &temporary)?;
             compress(&archive, &temporary)?;
             fs::rename(&temporary, &path)
                 .with_context(|| format!("moving {} into place", path.display()))?;
@@ -175,7 +175,7 @@ impl RunLayer<'_> {
     }
 }
 
-fn pack_base(busybox: &Path, files: &BTreeMap<String, PathBuf>) -> Result<Vec<u8>> {
+fn pack_base(busybox: &Path, files: &BTreeMap<String, PathBuf>, scratch: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in FOLDERS {
         archive.folder(folder);
@@ -198,23 +198,27 @@ fn pack_base(busybox: &Path, files: &BTreeMap<String, PathBuf>) -> Result<Vec<u8
     archive.file("/etc/group", false, b"root:x:0:\n");
     archive.file("/etc/hosts", false, b"127.0.0.1 localhost ballast\n");
     for (guest, host) in files {
-        archive.file(guest, true, &without_debug(host)?);
+        archive.file(guest, true, &without_debug(host, scratch)?);
     }
     Ok(archive.finish())
 }
 
 /// The program without its debug sections, which the guest would only unpack slowly; symbols
-/// stay for backtraces. Without strip(1) it goes in whole.
-fn without_debug(program: &Path) -> Result<Vec<u8>> {
+/// stay for backtraces. Where strip(1) fails or is missing it goes in whole. `scratch` is
+/// written over: strip cannot write to a pipe.
+fn without_debug(program: &Path, scratch: &Path) -> Result<Vec<u8>> {
     let stripped = Command::new("strip")
-        .args(["--strip-debug", "-o", "/dev/stdout"])
-        .arg(program)
-        .stdin(Stdio::null())
-        .output();
-    match stripped {
-        Ok(done) if done.status.success() && libraries::is_elf(&done.stdout) => Ok(done.stdout),
+        .args(["--strip-debug", "-o"])
+        .args([scratch, program])
+        .stderr(Stdio::null())
+        .status();
+    let content = match stripped {
+        Ok(status) if status.success() => read(scratch),
         _ => read(program),
-    }
+    };
+    // It is not there when strip failed.
+    let _ = fs::remove_file(scratch);
+    content
 }
 
 fn compress(archive: &[u8], path: &Path) -> Result<()> {

@@ -85,8 +85,10 @@ fn hotplug(context: &mut Context) -> Result<()> {
 fn plug(context: &mut Context) -> Result<()> {
     let full = context.cpu_count() as f64;
     let mut scheduler = Scheduler::start(&[])?;
-    let attachment = attachments()?;
     let mut client = StatsClient::connect()?;
+    // Not sooner: the kernel counts after it says that the scheduler is enabled.
+    client.read()?;
+    let attachment = attachments()?;
     let spinners = Spinners::start(&[Group::spinners(context.cpu_count(), 0)])?;
     for round in 1..=ROUNDS {
         for (online, expected) in [(false, full - 1.0), (true, full)] {
