@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use crate::config::Config;
 use crate::demand::{Estimator, RowSample};
@@ -32,8 +32,6 @@ pub struct Round {
     pub domains: Vec<DomainRound>,
     /// Tasks with a row.
     pub nr_tasks: usize,
-    /// Rows that could not be read whole.
-    pub nr_torn: usize,
     /// Imbalance that the plan leaves, in CPUs.
     pub imbalance: f64,
 }
@@ -72,7 +70,6 @@ pub struct Daemon {
     ledger: Ledger,
     lost: BTreeMap<CpuId, f64>,
     rows: Vec<RowSample>,
-    now_ns: u64,
     round: Round,
 }
 
@@ -98,7 +95,6 @@ impl Daemon {
             ledger: Ledger::default(),
             lost: BTreeMap::new(),
             rows: Vec::new(),
-            now_ns: 0,
             round: Round {
                 domains: capacities(&config.layout),
                 ..Default::default()
@@ -127,7 +123,7 @@ impl Daemon {
         };
         let tuning = tuner::tune(&observation, &self.tuner_config, self.tuning.as_ref());
         let roles = tuning.direct.iter().zip(&tuning.kick);
-        self.now_ns = kernel.beat(&Beat {
+        kernel.beat(&Beat {
             slice_ns: tuning.slice_ns,
             preempt_margin_ns: tuning.preempt_margin_ns,
             cpus: roles
@@ -147,30 +143,48 @@ impl Daemon {
         Ok(())
     }
 
-    /// The balancer's step. `shares` tell what interrupts took since the last.
+    /// Begins a round of the balancer: reads the rows, books answers, and returns
+    /// what is to be planned on. `shares` tell what interrupts took since the
+    /// last round.
     ///
     /// # Errors
     /// BPF could not be told.
-    pub fn balance(
+    pub fn begin_round(
         &mut self,
         kernel: &mut dyn Kernel,
         shares: &BTreeMap<CpuId, CpuShares>,
-    ) -> Result<()> {
+    ) -> Result<Snapshot> {
         self.lost = shares
             .iter()
             .map(|(cpu, shares)| (*cpu, shares.lost))
             .collect();
         let now_ns = kernel.beat(&self.present_beat())?;
         let report = kernel.rows(now_ns, &mut self.rows);
-        self.now_ns = now_ns;
+        if report.torn > 0 {
+            debug!("{} rows changed while being read", report.torn);
+        }
         self.estimator.update(now_ns, &self.rows);
         self.ledger.settle(kernel);
+        Ok(self.snapshot(kernel))
+    }
 
-        let snapshot = self.snapshot(kernel);
-        let plan = load_balance::plan(&snapshot, &self.plan_config);
-        self.round = self.account(&snapshot, &plan);
-        self.round.nr_torn = report.torn;
-        self.apply(kernel, &plan)
+    /// Ends the round that made `snapshot`: keeps the account, asks for the moves.
+    ///
+    /// # Errors
+    /// BPF could not be told.
+    pub fn end_round(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        snapshot: &Snapshot,
+        plan: &Plan,
+    ) -> Result<()> {
+        self.round = account(snapshot, plan);
+        self.apply(kernel, plan)
+    }
+
+    /// What planning needs to know besides the snapshot.
+    pub fn plan_config(&self) -> &load_balance::Config {
+        &self.plan_config
     }
 
     /// What the last round saw.
@@ -244,31 +258,6 @@ impl Daemon {
         }
     }
 
-    fn account(&self, snapshot: &Snapshot, plan: &Plan) -> Round {
-        let mut domains: Vec<DomainRound> = plan
-            .domains
-            .iter()
-            .map(|domain| DomainRound {
-                capacity: domain.capacity,
-                load: domain.before,
-                ..Default::default()
-            })
-            .collect();
-        for task in &snapshot.tasks {
-            if let Some(domain) = domains.get_mut(task.domain.index()) {
-                domain.demand += task.demand;
-                domain.nr_tasks += 1;
-            }
-        }
-        Round {
-            level: plan.level,
-            domains,
-            nr_tasks: snapshot.tasks.len(),
-            nr_torn: 0,
-            imbalance: plan.certificate.imbalance_after,
-        }
-    }
-
     fn apply(&mut self, kernel: &mut dyn Kernel, plan: &Plan) -> Result<()> {
         let mut sources: Vec<DomainId> = Vec::new();
         for planned in &plan.moves {
@@ -285,10 +274,8 @@ impl Daemon {
             debug!("{source}: {moved} queued tasks moved at once");
         }
         for planned in &plan.moves {
+            // Without effect on a task whose request was not taken.
             kernel.apply_running(planned.task)?;
-        }
-        if self.round.nr_torn > 0 {
-            warn!("{} rows changed while being read", self.round.nr_torn);
         }
         Ok(())
     }
@@ -308,5 +295,29 @@ impl Daemon {
             place(planned.to),
             planned.reason
         );
+    }
+}
+
+fn account(snapshot: &Snapshot, plan: &Plan) -> Round {
+    let mut domains: Vec<DomainRound> = plan
+        .domains
+        .iter()
+        .map(|domain| DomainRound {
+            capacity: domain.capacity,
+            load: domain.before,
+            ..Default::default()
+        })
+        .collect();
+    for task in &snapshot.tasks {
+        if let Some(domain) = domains.get_mut(task.domain.index()) {
+            domain.demand += task.demand;
+            domain.nr_tasks += 1;
+        }
+    }
+    Round {
+        level: plan.level,
+        domains,
+        nr_tasks: snapshot.tasks.len(),
+        imbalance: plan.certificate.imbalance_after,
     }
 }

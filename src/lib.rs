@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod abi;
+pub mod balancer;
 pub mod cli;
 pub mod config;
 pub mod cpulist;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-use crossbeam::channel::RecvTimeoutError;
+use anyhow::{Context, Result, bail};
+use crossbeam::channel::select;
 use log::{info, warn};
 use scx_stats::prelude::StatsServer;
 
+use crate::balancer::Balancer;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::daemon::Daemon;
@@ -93,9 +94,11 @@ fn steer(
 ) -> Result<()> {
     let (answers, requests) = server.channels();
     let mut daemon = Daemon::new(config);
+    let balancer = Balancer::start(daemon.plan_config().clone())?;
     let (mut tune_meter, mut balance_meter) = (Meter::start()?, Meter::start()?);
     let mut next_tune = Instant::now();
     let mut next_balance = Instant::now() + config.interval;
+    let mut planning = false;
 
     while !stop.load(Ordering::Relaxed) && !scheduler.has_exited() {
         let now = Instant::now();
@@ -103,15 +106,24 @@ fn steer(
             daemon.tune(scheduler, &tune_meter.read()?)?;
             next_tune = later(next_tune, config.tune_interval, now);
         }
-        if now >= next_balance {
-            daemon.balance(scheduler, &balance_meter.read()?)?;
+        if now >= next_balance && !planning {
+            balancer.begin(daemon.begin_round(scheduler, &balance_meter.read()?)?)?;
             next_balance = later(next_balance, config.interval, now);
+            planning = true;
         }
-        let due = next_tune.min(next_balance).min(now + LOOK_EVERY);
-        match requests.recv_deadline(due) {
-            Ok(()) => answers.send(metrics(scheduler, config, &daemon))?,
-            Err(RecvTimeoutError::Timeout) => (),
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_EVERY),
+        let due = next_tune.min(now + LOOK_EVERY);
+        let due = if planning { due } else { due.min(next_balance) };
+        select! {
+            recv(balancer.plans()) -> planned => {
+                let (snapshot, plan) = planned.context("the balancer's thread has ended")?;
+                daemon.end_round(scheduler, &snapshot, &plan)?;
+                planning = false;
+            }
+            recv(requests) -> request => match request {
+                Ok(()) => answers.send(metrics(scheduler, config, &daemon))?,
+                Err(_) => bail!("the statistics server has ended"),
+            },
+            default(due.saturating_duration_since(Instant::now())) => (),
         }
     }
     Ok(())

@@ -166,11 +166,18 @@ fn daemon(flags: &[&str]) -> Daemon {
     Daemon::new(&Config::from_cli(&cli, &machine).expect("a good configuration"))
 }
 
+fn round(daemon: &mut Daemon, kernel: &mut FakeKernel, shares: &BTreeMap<CpuId, CpuShares>) {
+    let begun = daemon.begin_round(kernel, shares);
+    let snapshot = begun.expect("the fake kernel never fails");
+    let plan = load_balance::plan(&snapshot, daemon.plan_config());
+    daemon
+        .end_round(kernel, &snapshot, &plan)
+        .expect("the fake kernel never fails");
+}
+
 fn rounds(daemon: &mut Daemon, kernel: &mut FakeKernel, count: usize) {
     for _ in 0..count {
-        daemon
-            .balance(kernel, &BTreeMap::new())
-            .expect("the fake kernel never fails");
+        round(daemon, kernel, &BTreeMap::new());
         kernel.pass();
     }
 }
@@ -272,9 +279,7 @@ fn time_lost_to_interrupts_is_not_capacity() {
         let lost = 0.25;
         (CpuId(cpu), CpuShares { busy: 1.0, lost })
     });
-    daemon
-        .balance(&mut kernel, &shares.collect())
-        .expect("no failure");
+    round(&mut daemon, &mut kernel, &shares.collect());
     assert!((daemon.round().domains[0].capacity - 3.0).abs() < 1e-9);
     assert!((daemon.round().domains[1].capacity - 4.0).abs() < 1e-9);
 }
