@@ -103,7 +103,7 @@ static __always_inline s32 busy_cpu_in(struct task_struct *p, s32 prev_cpu, u32 
 static __noinline void preempt_worst(u32 domain_id, u64 key, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
-	u64 worst_key = key + preempt_margin_ns, running_key;
+	u64 worst_key = key + preempt_margin_ns, running_key, ran_ns;
 	u32 i, cpu_id, worst = BALLAST_NONE;
 	struct ballast_cpu *cpu;
 
@@ -116,8 +116,11 @@ static __noinline void preempt_worst(u32 domain_id, u64 key, u64 now)
 		cpu = cpu_at(cpu_id);
 		if (!cpu || !cpu->running_key)
 			continue;
-		running_key = cpu->running_key +
-			      to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
+		ran_ns = elapsed_ns(cpu->running_since_ns, now);
+		/* Just begun: a switch now would cost more than it brings. */
+		if (ran_ns < preempt_margin_ns)
+			continue;
+		running_key = cpu->running_key + to_vtime(ran_ns, cpu->running_weight);
 		if (time_before(worst_key, running_key)) {
 			worst_key = running_key;
 			worst = cpu_id;
