@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CACHE := $(or $(BALLAST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scx_ballast)
 BPF_SOURCES = $(wildcard src/bpf/*.c src/bpf/*.h)
 
-.PHONY: help setup build demo host-demo test bench fmt fmt-check lint deny clean-cache
+.PHONY: help setup build demo host-demo test bench fmt fmt-check lint deny measure clean-cache
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,8 +35,11 @@ test: setup lint ## Everything: formatting, lints, unit tests, guest tests
 	cargo test --workspace --release
 	cargo xtask vm test
 
-bench: ## Measure the planner
-	cargo bench
+bench: setup measure ## Measure the planner, and the promised figures in the guest, three times each
+	cargo bench --package scx_ballast
+
+measure: ## The promised figures alone
+	cargo xtask vm run --timeout 7200 -c 'guest-test measure --repeat 3'
 
 fmt: ## Format Rust and BPF sources
 	cargo fmt --all

@@ -58,9 +58,9 @@ fn knob_partial(context: &mut Context) -> Result<()> {
     let plain = Group::spinners(4, 0);
     let scheduler = Scheduler::start(&["--partial"])?;
     let mut client = StatsClient::connect()?;
-    for (groups, owed) in [
-        (vec![plain.clone()], Bound::AtMost(0.5)),
-        (vec![plain, chosen], Bound::Between(3.2, 4.5)),
+    for (groups, tasks, could_use) in [
+        (vec![plain.clone()], 0, Bound::AtMost(0.5)),
+        (vec![plain, chosen], 4, Bound::Between(3.2, 4.5)),
     ] {
         let spinners = Spinners::start(&groups)?;
         sleep(SETTLE);
@@ -71,7 +71,12 @@ fn knob_partial(context: &mut Context) -> Result<()> {
         context.assert(
             format!("CPUs the tasks could use, spinners {who}"),
             metrics.number("demand")?,
-            owed,
+            could_use,
+        );
+        context.assert(
+            format!("tasks with a row, spinners {who}"),
+            metrics.number("nr_tasks")?,
+            Bound::exactly(tasks),
         );
         // Plain tasks and chosen ones are of two classes: the kernel sets the upper one first, and
         // balances only its own.
