@@ -5,6 +5,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CACHE := $(or $(BALLAST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scx_ballast)
 BPF_SOURCES = $(wildcard src/bpf/*.c src/bpf/*.h)
 
+# The steps of a target are in order: set up, then check, then build.
+.NOTPARALLEL:
 .PHONY: help setup build demo host-demo test bench fmt fmt-check lint deny measure clean-cache
 
 help: ## Show this list

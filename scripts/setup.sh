@@ -21,7 +21,8 @@ as_root() {
 	if [ "$(id -u)" = 0 ]; then
 		DEBIAN_FRONTEND=noninteractive "$@"
 	elif command -v sudo >/dev/null; then
-		sudo -n env DEBIAN_FRONTEND=noninteractive "$@" || sudo env DEBIAN_FRONTEND=noninteractive "$@"
+		sudo -n true 2>/dev/null || sudo -v || die "packages are missing and sudo refuses: run it as root"
+		sudo env DEBIAN_FRONTEND=noninteractive "$@"
 	else
 		die "packages are missing and this is not root: run it as root, or install sudo"
 	fi
@@ -124,14 +125,18 @@ check_rust() {
 	command -v cargo >/dev/null && command -v rustc >/dev/null ||
 		die "no Rust: install rustup from https://rustup.rs, then run this again"
 	version=$(rustc --version | cut -d ' ' -f 2)
-	at_least "$version" $RUST_MIN ||
+	if ! at_least "$version" $RUST_MIN; then
+		command -v rustup >/dev/null ||
+			die "Rust $version is older than $RUST_MIN: install rustup from https://rustup.rs, then run this again"
 		die "Rust $version is older than $RUST_MIN: run rustup update stable"
+	fi
 	say ok "rust $version"
 }
 
+[ "$(uname -m)" = x86_64 ] || die "the guest is an x86-64 machine: this is $(uname -m)"
 command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
 	die "this needs apt-get: use Debian 12 or Ubuntu 24.04, or later"
+check_rust
 setup_packages
 setup_clang
 setup_qemu
-check_rust

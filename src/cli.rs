@@ -18,7 +18,7 @@ use crate::cpulist::CpuList;
 use crate::domains::DomainSpec;
 use crate::usage::UsageError;
 
-/// The version as the sched_ext family prints it: number, commit and target.
+/// The version as the sched_ext family prints it: number and target.
 static VERSION: LazyLock<String> =
     LazyLock::new(|| build_id::full_version(env!("CARGO_PKG_VERSION")));
 
@@ -101,8 +101,8 @@ pub struct Cli {
           value_parser = whole("tasks", 0..=1_000_000), allow_hyphen_values = true)]
     pub greedy_threshold_x_numa: u32,
 
-    /// How long a task waits in a domain of the same node before an idle CPU of another domain
-    /// takes it, in microseconds, 0 to 1000000. Shorter keeps CPUs busier; longer keeps caches warm.
+    /// How long a domain's queue has not been empty before an idle CPU of another domain of the
+    /// node takes a task from it, in microseconds, 0 to 1000000. Shorter keeps CPUs busier; longer keeps caches warm.
     #[arg(long, value_name = "US", default_value = "2000", help_heading = STEALING,
           value_parser = microseconds(0..=1_000_000), allow_hyphen_values = true)]
     pub steal_after_node_us: u64,
@@ -112,14 +112,14 @@ pub struct Cli {
           value_parser = microseconds(0..=1_000_000), allow_hyphen_values = true)]
     pub steal_after_numa_us: u64,
 
-    /// A waking task may go straight to an idle CPU of another domain while that domain's
-    /// utilisation is below this, in percent, 0 to 100. 0 never, 100 always.
+    /// A waking task may go straight to an idle CPU of another domain whose own utilisation
+    /// was below this of late, in percent, 0 to 100. 0 never, 100 always.
     #[arg(short = 'D', long, value_name = "PCT", default_value = "90.0", help_heading = STEALING,
           value_parser = percent(), allow_hyphen_values = true)]
     pub direct_greedy_under: f64,
 
-    /// Wake an idle CPU of another domain to steal when a task is queued in a busy one, while the
-    /// idle CPU's domain is below this utilisation, in percent, 0 to 100. 0 never, 100 always.
+    /// Wake an idle CPU of another domain to steal when a task is queued in a busy one, if that
+    /// CPU's utilisation was below this of late, in percent, 0 to 100. 0 never, 100 always.
     #[arg(short = 'K', long, value_name = "PCT", default_value = "100.0", help_heading = STEALING,
           value_parser = percent(), allow_hyphen_values = true)]
     pub kick_greedy_under: f64,
@@ -164,7 +164,7 @@ pub struct Cli {
 
     /// Print the statistics of a running scx_ballast, every so many seconds, 0.1 to 3600, and
     /// schedule nothing.
-    #[arg(long, value_name = "SECS", help_heading = OUTPUT,
+    #[arg(long, value_name = "SECS", help_heading = OUTPUT, conflicts_with = "stats",
           value_parser = seconds(0.1..=3600.0), allow_hyphen_values = true)]
     pub monitor: Option<f64>,
 

@@ -40,16 +40,16 @@ pub struct Config {
     pub greedy_threshold: u32,
     /// The same across nodes; 0: none.
     pub greedy_threshold_x_numa: u32,
-    /// How long a queue of the same node waits before an idle CPU of another
-    /// domain helps.
+    /// How long a queue of the same node has not been empty before an idle CPU
+    /// of another domain helps.
     pub steal_after_node_ns: u64,
     /// The same across nodes.
     pub steal_after_numa_ns: u64,
-    /// A domain whose utilisation is below this may get remote tasks pushed
-    /// onto its idle CPUs, in 0..=1; 0: never, 1: always.
+    /// An idle CPU whose utilisation was below this may be given remote tasks at
+    /// wake-up, in 0..=1; 0: never, 1: always.
     pub direct_greedy_under_frac: f64,
-    /// A domain whose utilisation is below this may have its idle CPUs kicked
-    /// to steal, in 0..=1; 0: never, 1: always.
+    /// An idle CPU whose utilisation was below this may be kicked to steal, in
+    /// 0..=1; 0: never, 1: always.
     pub kick_greedy_under_frac: f64,
     /// Whether the push may cross nodes.
     pub direct_greedy_numa: bool,

@@ -9,7 +9,7 @@ use log::{debug, info};
 
 use crate::config::Config;
 use crate::demand::{Estimator, RowSample};
-use crate::domains::Layout;
+use crate::domains::{Layout, LayoutDomain};
 use crate::ids::{CpuId, DomainId};
 use crate::kernel::{Beat, CpuRole, Kernel};
 use crate::load_balance::{self, Domain, Node, Plan, Snapshot, Task};
@@ -49,6 +49,14 @@ pub struct DomainRound {
     pub nr_tasks: usize,
 }
 
+fn members(layout: &Layout) -> Vec<Vec<CpuId>> {
+    let mut members = vec![Vec::new(); layout.domains.len()];
+    for (cpu, domain) in &layout.cpu_domain {
+        members[domain.index()].push(*cpu);
+    }
+    members
+}
+
 /// What is known of the domains before the first round.
 fn capacities(layout: &Layout) -> Vec<DomainRound> {
     let domains = layout.domains.iter();
@@ -63,6 +71,8 @@ fn capacities(layout: &Layout) -> Vec<DomainRound> {
 /// The daemon's memory between steps.
 pub struct Daemon {
     layout: Layout,
+    /// The CPUs of each domain, those that are offline included.
+    members: Vec<Vec<CpuId>>,
     plan_config: load_balance::Config,
     tuner_config: TunerConfig,
     tuning: Option<Tuning>,
@@ -79,6 +89,7 @@ impl Daemon {
         let half_life_ns = u64::try_from(config.load_half_life.as_nanos()).unwrap_or(u64::MAX);
         Daemon {
             layout: config.layout.clone(),
+            members: members(&config.layout),
             plan_config: load_balance::Config {
                 enabled: config.load_balance,
                 mempolicy_affinity: config.mempolicy_affinity,
@@ -221,7 +232,7 @@ impl Daemon {
         let domains = self.layout.domains.iter().map(|domain| Domain {
             id: domain.id,
             node: domain.node,
-            capacity: self.capacity(kernel, domain.id),
+            capacity: self.capacity(kernel, domain),
         });
         Snapshot {
             nodes: nodes.collect(),
@@ -232,13 +243,12 @@ impl Daemon {
 
     /// CPUs of the domain that are online, less what interrupts and the
     /// hypervisor take, scaled by the capacity of its cores.
-    fn capacity(&self, kernel: &dyn Kernel, id: DomainId) -> f64 {
-        let domain = &self.layout.domains[id.index()];
+    fn capacity(&self, kernel: &dyn Kernel, domain: &LayoutDomain) -> f64 {
         let per_cpu = domain.capacity / domain.cpus.len().max(1) as f64;
-        let members = self.layout.cpu_domain.iter().filter(|(_, of)| **of == id);
-        members
-            .filter(|(cpu, _)| kernel.is_online(**cpu))
-            .map(|(cpu, _)| per_cpu * (1.0 - self.lost.get(cpu).copied().unwrap_or(0.0)))
+        self.members[domain.id.index()]
+            .iter()
+            .filter(|cpu| kernel.is_online(**cpu))
+            .map(|cpu| per_cpu * (1.0 - self.lost.get(cpu).copied().unwrap_or(0.0)))
             .sum()
     }
 

@@ -30,8 +30,6 @@ pub struct RowSample {
     pub sleep_ns: u64,
     /// The task may not be balanced: it is pinned to part of its domain.
     pub pinned: bool,
-    /// The task is a kernel thread.
-    pub kernel_thread: bool,
     /// Domains the task may be moved to.
     pub allowed: DomainSet,
     /// Bit n: the task's memory policy prefers node n (n < 64). 0: no preference.
@@ -68,6 +66,13 @@ struct Slot {
 /// A task that only waits gets here after some 40 half-lives.
 const LEAST_EVIDENCE: f64 = 1e-12;
 
+/// A row missing from this many updates in a row was only unreadable so often:
+/// a generation is never used twice, so what is remembered is still its own.
+const REMEMBERED_ROUNDS: u64 = 8;
+
+/// Sums this far back are the clocks of two CPUs disagreeing, in ns.
+const CLOCK_SKEW_NS: u64 = 10_000_000;
+
 /// A task nothing is known about yet wants a CPU: otherwise it would not be new.
 const NEW_TASK_DEMAND: f64 = 1.0;
 
@@ -82,13 +87,8 @@ impl Estimator {
         }
     }
 
-    /// Changes the half-life from the next update on; averages are kept.
-    pub fn set_half_life(&mut self, half_life_ns: u64) {
-        self.half_life_ns = half_life_ns;
-    }
-
     /// Takes in one pass over the table, read at `now_ns` on the clock the
-    /// sums are kept in. Rows that are not in it are forgotten.
+    /// sums are kept in. Rows that stay away for long are forgotten.
     pub fn update(&mut self, now_ns: u64, rows: &[RowSample]) {
         self.round += 1;
         for row in rows {
@@ -97,7 +97,8 @@ impl Estimator {
                 self.slots.resize(index + 1, Slot::default());
             }
             let slot = &mut self.slots[index];
-            let known = slot.seen > 0 && slot.seen + 1 >= self.round && slot.continues(row);
+            let known =
+                slot.seen > 0 && slot.seen + REMEMBERED_ROUNDS >= self.round && slot.continues(row);
             if !known {
                 *slot = Slot::begin(row);
             }
@@ -136,18 +137,19 @@ impl Slot {
 
     /// Whether the row is the task this slot remembers, its sums not set back.
     fn continues(&self, row: &RowSample) -> bool {
+        let grows = |before: u64, now: u64| before <= now.saturating_add(CLOCK_SKEW_NS);
         self.generation == row.task.generation
-            && self.run_ns <= row.run_ns
-            && self.wait_ns <= row.wait_ns
-            && self.sleep_ns <= row.sleep_ns
+            && grows(self.run_ns, row.run_ns)
+            && grows(self.wait_ns, row.wait_ns)
+            && grows(self.sleep_ns, row.sleep_ns)
     }
 
     /// Adds what happened since the last sample; for a task that was not known,
     /// since its row was allocated.
     fn take(&mut self, row: &RowSample, now_ns: u64, known: bool, half_life_ns: u64) {
-        let run_ns = row.run_ns - self.run_ns;
-        let wait_ns = row.wait_ns - self.wait_ns;
-        let sleep_ns = row.sleep_ns - self.sleep_ns;
+        let run_ns = row.run_ns.saturating_sub(self.run_ns);
+        let wait_ns = row.wait_ns.saturating_sub(self.wait_ns);
+        let sleep_ns = row.sleep_ns.saturating_sub(self.sleep_ns);
         let elapsed_ns = if known {
             now_ns.saturating_sub(self.at_ns)
         } else {

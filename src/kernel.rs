@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::demand::RowSample;
 use crate::ids::{CpuId, DomainId, TaskRef};
 
+pub mod exit;
 pub mod preflight;
 pub mod request;
 pub mod skel;

@@ -2,12 +2,13 @@
 //! The life of the scheduler process: load, attach, keep the steps in time,
 //! serve statistics, detach. Never decides what to schedule where.
 
+use std::io::Write;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use crossbeam::channel::select;
 use log::{info, warn};
 use scx_stats::prelude::StatsServer;
@@ -42,11 +43,13 @@ pub fn run(cli: &Cli, config: Config, stop: &Arc<AtomicBool>) -> Result<()> {
     while run_once(&config, stop)? {
         info!("restarting with the topology read anew");
         let machine = Machine::read(std::path::Path::new("/"))?;
-        config = Config::from_cli(cli, &machine)?;
+        // Bad usage was refused at the start: what is wrong now came with the CPU.
+        config = Config::from_cli(cli, &machine)
+            .map_err(|error| anyhow!("restarting for a new CPU: {error}"))?;
     }
     stop.store(true, Ordering::Relaxed);
     if let Some(printer) = printer {
-        // Its own interval bounds the wait.
+        // Heard within a tenth of a second; a panic there has been printed.
         let _ = printer.join();
     }
     Ok(())
@@ -70,19 +73,33 @@ fn run_once(config: &Config, stop: &Arc<AtomicBool>) -> Result<bool> {
         .launch()
         .context("serving statistics on /var/run/scx/root/stats");
     let result = served.and_then(|server| {
-        println!(
-            "scx_ballast attached: {} CPUs in {} domains on {} nodes",
-            config.layout.cpu_domain.len(),
-            config.layout.domains.len(),
-            config.layout.nodes.len()
-        );
+        announce(config);
         info!("\n{}", config.layout.describe());
         steer(&mut scheduler, config, stop, &server)
     });
     // How the kernel saw the end explains a failed step better than the step.
-    let exit = scheduler.detach()?;
-    result?;
-    Ok(exit.should_restart() && !stop.load(Ordering::Relaxed))
+    let exit = scheduler.detach();
+    exit.report()?;
+    if exit.should_restart() && !stop.load(Ordering::Relaxed) {
+        return Ok(true);
+    }
+    result.map(|()| false)
+}
+
+/// The one line for whoever waits for it; nobody has to.
+fn announce(config: &Config) {
+    let online: usize = config
+        .layout
+        .domains
+        .iter()
+        .map(|domain| domain.cpus.len())
+        .sum();
+    let _ = writeln!(
+        std::io::stdout(),
+        "scx_ballast attached: {online} CPUs in {} domains on {} nodes",
+        config.layout.domains.len(),
+        config.layout.nodes.len()
+    );
 }
 
 /// Keeps tuner and balancer in time until the scheduler is to stop or has left.

@@ -3,10 +3,9 @@
 //! Never computes policy: it shows what the daemon and BPF counted.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use scx_stats::prelude::*;
@@ -127,14 +126,16 @@ impl Metrics {
     ) -> Metrics {
         let round = daemon.round();
         let totals = daemon.totals();
-        let nr_cpus = layout.cpu_domain.len() as f64;
-        let busy = daemon.tuning().map_or(0.0, |tuning| tuning.utilisation);
+        // The tuner sees the CPUs that are online.
+        let busy = daemon.tuning().map_or(0.0, |tuning| {
+            tuning.utilisation * tuning.direct.len() as f64
+        });
         let nodes = node_metrics(layout, daemon);
         Metrics {
             at_us: u64::try_from(at.as_micros()).unwrap_or(u64::MAX),
             interval_secs: interval.as_secs_f64(),
             slice_us: daemon.tuning().map_or(0, |tuning| tuning.slice_ns / 1000),
-            utilisation: busy * nr_cpus,
+            utilisation: busy,
             capacity: nodes.values().map(|node| node.capacity).sum(),
             demand: nodes.values().map(|node| node.demand).sum(),
             level: if round.level.is_finite() {
@@ -270,25 +271,83 @@ pub fn server_data() -> StatsServerData<(), Metrics> {
         .add_ops("top", StatsOps { open, close: None })
 }
 
-/// Prints the metrics of the running scheduler every `interval` until `stop`.
+/// Where the family's schedulers serve their statistics.
+const SOCKET: &str = "/var/run/scx/root/stats";
+/// How soon a person who asks to stop is heard, whatever the interval.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Prints the metrics of the running scheduler every `interval` until `stop`,
+/// waiting for one to be started as long as it takes. Not scx_utils'
+/// `monitor_stats`: that one sleeps the whole interval before it looks at `stop`.
 ///
 /// # Errors
-/// Standard output cannot be written.
-pub fn monitor(interval: Duration, stop: &Arc<AtomicBool>) -> Result<()> {
+/// The socket may not be read, or standard output cannot be written.
+pub fn monitor(interval: Duration, stop: &AtomicBool) -> Result<()> {
     let mut earlier = Metrics::default();
-    scx_utils::monitor_stats::<Metrics>(
-        &[],
-        interval,
-        || stop.load(Ordering::Relaxed),
-        |metrics| {
-            let mut out = std::io::stdout().lock();
-            metrics.format(&earlier, &mut out)?;
-            writeln!(out)?;
-            out.flush()?;
+    let mut said = false;
+    while !stop.load(Ordering::Relaxed) {
+        let Some(mut client) = connect()? else {
+            if !said {
+                eprintln!("scx_ballast: no scheduler serves {SOCKET} yet: waiting for one");
+                said = true;
+            }
+            pause(interval.min(Duration::from_secs(1)), stop);
+            continue;
+        };
+        // An error here is the scheduler's end: wait for the next one.
+        while let Ok(metrics) = client.request::<Metrics>("stats", vec![]) {
+            if !print(&metrics, &earlier)? {
+                return Ok(());
+            }
             earlier = metrics;
-            Ok(())
-        },
-    )
+            pause(interval, stop);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+        }
+        pause(LOOK_EVERY, stop);
+    }
+    Ok(())
+}
+
+/// None while nobody serves the socket.
+fn connect() -> Result<Option<StatsClient>> {
+    let error = match StatsClient::new().set_path(SOCKET).connect(None) {
+        Ok(client) => return Ok(Some(client)),
+        Err(error) => error,
+    };
+    match error
+        .downcast_ref::<std::io::Error>()
+        .map(std::io::Error::kind)
+    {
+        Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        _ => Err(error.context(format!(
+            "reading {SOCKET}: run as the scheduler's user, root"
+        ))),
+    }
+}
+
+/// False when nobody reads the output any more (`| head`).
+fn print(metrics: &Metrics, earlier: &Metrics) -> Result<bool> {
+    let mut text = Vec::new();
+    metrics.format(earlier, &mut text)?;
+    text.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    match out.write_all(&text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => Ok(written.map(|()| true)?),
+    }
+}
+
+fn pause(total: Duration, stop: &AtomicBool) {
+    let end = Instant::now() + total;
+    while !stop.load(Ordering::Relaxed) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(LOOK_EVERY));
+    }
 }
 
 /// Prints what every metric means.
@@ -296,7 +355,12 @@ pub fn monitor(interval: Duration, stop: &Arc<AtomicBool>) -> Result<()> {
 /// # Errors
 /// Standard output cannot be written.
 pub fn describe() -> Result<()> {
-    server_data().describe_meta(&mut std::io::stdout(), None)
+    let mut text = Vec::new();
+    server_data().describe_meta(&mut text, None)?;
+    match std::io::stdout().write_all(&text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 #[cfg(test)]

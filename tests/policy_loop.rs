@@ -109,7 +109,6 @@ impl Machine {
                 wait_ns: thread.row.1,
                 sleep_ns: thread.row.2,
                 pinned: false,
-                kernel_thread: false,
                 allowed: DomainSet::all(),
                 preferred_nodes: 0,
             })

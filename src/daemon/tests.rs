@@ -53,7 +53,6 @@ impl FakeKernel {
                 wait_ns: 0,
                 sleep_ns: 0,
                 pinned: false,
-                kernel_thread: false,
                 allowed: DomainSet::all(),
                 preferred_nodes: 0,
             },

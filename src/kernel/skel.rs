@@ -7,9 +7,10 @@ use std::mem::MaybeUninit;
 use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, ProgramInput};
 use scx_utils::{
-    UserExitInfo, compat, scx_ops_attach, scx_ops_load, scx_ops_open, uei_exited, uei_report,
+    UEI_DUMP_PTR_MUTEX, compat, scx_ops_attach, scx_ops_load, scx_ops_open, uei_exited,
 };
 
+use super::exit::{self, Exit};
 use super::request;
 use super::table::{RowRead, Table, is_kworker, read_row};
 use super::{Beat, Counters, CpuRole, Kernel, Outcome, ReadReport, Ticket};
@@ -26,11 +27,15 @@ mod generated {
 }
 use generated::{BpfSkel, BpfSkelBuilder, OpenBpfSkel};
 
-/// A daemon silent for this many of its own periods counts as stalled. Five
-/// survive a long garbage-free round on a loaded machine.
+/// A daemon silent for this many of its own periods counts as stalled: five
+/// survive a slow round on a loaded machine.
 const HEARTBEAT_PERIODS: u32 = 5;
 /// And never sooner than this, in ns: start-up alone may take a second.
 const HEARTBEAT_MIN_NS: u64 = 3_000_000_000;
+
+/// What a CPU may do for other domains.
+const ROLES: u32 =
+    abi::ballast_cpu_flags_BALLAST_CPU_DIRECT | abi::ballast_cpu_flags_BALLAST_CPU_KICK;
 
 /// The scheduler in the kernel. Detaches when dropped.
 pub struct Scheduler<'obj> {
@@ -93,50 +98,60 @@ impl<'obj> Scheduler<'obj> {
 
     /// Gives the machine back to the kernel's own scheduler, and says how it
     /// ended.
-    ///
-    /// # Errors
-    /// The kernel had ejected the scheduler; the error holds the kernel's
-    /// reason, and its dump has gone to stderr.
-    pub fn detach(&mut self) -> Result<UserExitInfo> {
+    pub fn detach(&mut self) -> Exit {
         drop(self.link.take());
-        let skel = &self.skel;
-        uei_report!(skel, uei)
+        let (Some(data), Some(rodata)) = (&self.skel.maps.data_data, &self.skel.maps.rodata_data)
+        else {
+            unreachable!("the object has data and constants");
+        };
+        let dump = UEI_DUMP_PTR_MUTEX
+            .lock()
+            .map_or(std::ptr::null(), |dump| dump.ptr);
+        let dump = if dump.is_null() {
+            &[]
+        } else {
+            // SAFETY: loading has made the buffer that long, and it lives as
+            // long as the object; the scheduler has left, so nobody writes it.
+            unsafe { std::slice::from_raw_parts(dump.cast::<u8>(), rodata.uei_dump_len as usize) }
+        };
+        Exit {
+            kind: data.uei.kind,
+            code: data.uei.exit_code,
+            reason: exit::text(&data.uei.reason.map(|byte| byte as u8)),
+            message: exit::text(&data.uei.msg.map(|byte| byte as u8)),
+            dump: exit::text(dump),
+        }
     }
 
     /// Tells BPF where every CPU belongs, and which are online now.
     fn place_cpus(&mut self, layout: &Layout) -> Result<()> {
         for index in 0..self.cpus.len() {
-            self.cpus.update(index, |cpu| {
-                cpu.domain = abi::ballast_limits_BALLAST_NONE;
-                cpu.node = abi::ballast_limits_BALLAST_NONE;
-            });
+            let mut cpu = self.cpus.read(index);
+            cpu.domain = abi::ballast_limits_BALLAST_NONE;
+            cpu.node = abi::ballast_limits_BALLAST_NONE;
+            self.cpus.write(index, cpu);
         }
         let online = online_cpus()?;
-        let both =
-            abi::ballast_cpu_flags_BALLAST_CPU_DIRECT | abi::ballast_cpu_flags_BALLAST_CPU_KICK;
         for (cpu_id, domain) in &layout.cpu_domain {
-            let node = node_index(layout, *domain)?;
-            let is_online = online.contains(&cpu_id.index());
-            self.cpus.update(cpu_id.index(), |cpu| {
-                cpu.domain = domain.0;
-                cpu.node = node;
-                cpu.flags = both;
-                if is_online {
-                    cpu.flags |= abi::ballast_cpu_flags_BALLAST_CPU_ONLINE;
-                }
-            });
+            let mut cpu = self.cpus.read(cpu_id.index());
+            cpu.domain = domain.0;
+            cpu.node = node_index(layout, *domain)?;
+            cpu.flags = ROLES;
+            if online.contains(&cpu_id.index()) {
+                cpu.flags |= abi::ballast_cpu_flags_BALLAST_CPU_ONLINE;
+            }
+            self.cpus.write(cpu_id.index(), cpu);
         }
         Ok(())
     }
 
-    fn set_roles(&mut self, roles: &[CpuRole]) -> bool {
+    fn set_roles(&self, roles: &[CpuRole]) -> bool {
+        use std::sync::atomic::Ordering;
         let mut changed = false;
         for role in roles {
-            let flags_at = |cpus: &Table<ballast_cpu>| cpus.read(role.cpu.index()).flags;
-            let old = flags_at(&self.cpus);
-            let mut new = old
-                & !(abi::ballast_cpu_flags_BALLAST_CPU_DIRECT
-                    | abi::ballast_cpu_flags_BALLAST_CPU_KICK);
+            let flags = self.cpus.flags(role.cpu.index());
+            let old = flags.load(Ordering::SeqCst);
+            let mut new = old & !ROLES;
             if role.direct {
                 new |= abi::ballast_cpu_flags_BALLAST_CPU_DIRECT;
             }
@@ -145,7 +160,8 @@ impl<'obj> Scheduler<'obj> {
             }
             if new != old {
                 changed = true;
-                self.cpus.set_flags(role.cpu.index(), old, new);
+                // Lost to a hotplug: the next tuning does it.
+                let _ = flags.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
             }
         }
         changed
@@ -157,20 +173,6 @@ impl<'obj> Scheduler<'obj> {
             .map(|index| self.row_domains.read(index))
             .collect();
         DomainSet::from_words(&words)
-    }
-}
-
-impl Table<ballast_cpu> {
-    /// Replaces the flags `old` by `new`, unless a hotplug got in between: then
-    /// the next tuning does it.
-    fn set_flags(&mut self, index: usize, old: u32, new: u32) {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        self.update(index, |cpu| {
-            // SAFETY: the field is aligned and outlives the borrow; BPF changes
-            // it with atomic operations only.
-            let flags = unsafe { AtomicU32::from_ptr(&raw mut cpu.flags) };
-            let _ = flags.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
-        });
     }
 }
 
@@ -197,15 +199,14 @@ impl Kernel for Scheduler<'_> {
             match read_row(slot, now_ns, read, || self.allowed_domains(slot)) {
                 RowRead::Free => (),
                 RowRead::Torn => report.torn += 1,
-                RowRead::Whole(mut sample) => {
+                RowRead::Whole(mut sample, flags) => {
                     report.live += 1;
-                    let exempt =
-                        self.without_kworkers && is_kworker(&self.rows.read(slot as usize));
+                    let exempt = self.without_kworkers && is_kworker(flags);
                     // The daemon goes ahead of the load anyway, wherever it is.
                     if exempt || sample.tgid == std::process::id() {
                         sample.pinned = true;
                     }
-                    rows.push(*sample);
+                    rows.push(sample);
                 }
             }
         }
@@ -276,7 +277,11 @@ impl Kernel for Scheduler<'_> {
     }
 
     fn is_online(&self, cpu: CpuId) -> bool {
-        self.cpus.read(cpu.index()).flags & abi::ballast_cpu_flags_BALLAST_CPU_ONLINE != 0
+        self.cpus
+            .flags(cpu.index())
+            .load(std::sync::atomic::Ordering::SeqCst)
+            & abi::ballast_cpu_flags_BALLAST_CPU_ONLINE
+            != 0
     }
 
     fn has_exited(&self) -> bool {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::abi::{self, ballast_row};
+use crate::abi::{self, ballast_cpu, ballast_row};
 use crate::demand::RowSample;
 use crate::ids::{DomainId, TaskRef};
 use crate::load_balance::DomainSet;
@@ -17,26 +17,38 @@ use crate::weight::weight_of_kernel;
 /// so meeting it twice is rare and four times means a CPU that was stopped.
 const READ_TRIES: usize = 4;
 
-/// An array map in this process's memory. `T` must be the map's value type and
-/// hold integers only, since BPF writes it at any time.
-pub struct Table<T> {
+/// What may live in a table: integers only, so that any bits are a value, and
+/// as long as the kernel's rounding of map values.
+///
+/// # Safety
+/// The type must be `repr(C)` or an integer, hold integers only, and be the
+/// value type of the map it is read from.
+pub unsafe trait Plain: Copy {
+    /// Fails to compile for a type whose map would have larger strides.
+    const FITS: () = assert!(size_of::<Self>().is_multiple_of(8));
+}
+
+// SAFETY: an integer, and two structs of abi.h, which holds integers only.
+unsafe impl Plain for u64 {}
+unsafe impl Plain for ballast_row {}
+unsafe impl Plain for ballast_cpu {}
+
+/// An array map in this process's memory, written by BPF at any time.
+pub struct Table<T: Plain> {
     base: *mut T,
     len: usize,
     bytes: usize,
 }
 
-// SAFETY: the mapping is shared memory that lives as long as the value; all
-// access to what BPF writes goes through volatile or atomic operations.
-unsafe impl<T> Send for Table<T> {}
-
-impl<T> Table<T> {
+impl<T: Plain> Table<T> {
     /// Maps the `len` values of an array map created with BPF_F_MMAPABLE.
     ///
     /// # Errors
     /// The kernel refused the mapping.
     pub fn map(fd: BorrowedFd<'_>, len: usize) -> Result<Self> {
         ensure!(len > 0, "an empty map cannot be mapped");
-        let bytes = len * size_of::<T>().next_multiple_of(8);
+        let () = T::FITS;
+        let bytes = len * size_of::<T>();
         // SAFETY: a fresh mapping at an address of the kernel's choice.
         let base = unsafe {
             libc::mmap(
@@ -76,23 +88,21 @@ impl<T> Table<T> {
     }
 
     /// A copy of one value, possibly torn.
-    pub fn read(&self, index: usize) -> T
-    where
-        T: Copy,
-    {
+    pub fn read(&self, index: usize) -> T {
         // SAFETY: `at` is within the mapping and aligned; any bits are a valid
         // T, which holds integers only.
         unsafe { std::ptr::read_volatile(self.at(index)) }
     }
 
-    /// Changes one value. For what BPF does not write at the same time.
-    pub fn update(&mut self, index: usize, change: impl FnOnce(&mut T)) {
-        // SAFETY: within the mapping, and this is the only reference to it.
-        change(unsafe { &mut *self.at(index) });
+    /// Replaces one value. For before the scheduler is attached: a word that
+    /// BPF writes meanwhile is lost.
+    pub fn write(&mut self, index: usize, value: T) {
+        // SAFETY: within the mapping and aligned.
+        unsafe { std::ptr::write_volatile(self.at(index), value) };
     }
 }
 
-impl<T> Drop for Table<T> {
+impl<T: Plain> Drop for Table<T> {
     fn drop(&mut self) {
         // SAFETY: exactly what map() mapped, and nothing refers to it any more.
         unsafe { libc::munmap(self.base.cast(), self.bytes) };
@@ -107,6 +117,15 @@ pub struct Shared<'a> {
     pub request: &'a AtomicU64,
     /// The answer to the last one claimed.
     pub answer: &'a AtomicU64,
+}
+
+impl Table<ballast_cpu> {
+    /// The flags of one CPU, which hotplug changes as well.
+    pub fn flags(&self, index: usize) -> &AtomicU32 {
+        // SAFETY: aligned, within the mapping for as long as `self`, and
+        // touched by both sides only as a whole word.
+        unsafe { AtomicU32::from_ptr(&raw mut (*self.at(index)).flags) }
+    }
 }
 
 impl Table<ballast_row> {
@@ -137,8 +156,8 @@ pub enum RowRead {
     Free,
     /// The row changed at every try.
     Torn,
-    /// A whole row, sums brought up to the time asked for.
-    Whole(Box<RowSample>),
+    /// A whole row, sums brought up to the time asked for, and its flags.
+    Whole(RowSample, u32),
 }
 
 /// Reads one row through `read`, which returns a possibly torn copy.
@@ -146,7 +165,7 @@ pub fn read_row(
     slot: u32,
     now_ns: u64,
     mut read: impl FnMut() -> ballast_row,
-    allowed: impl FnOnce() -> DomainSet,
+    mut allowed: impl FnMut() -> DomainSet,
 ) -> RowRead {
     for _ in 0..READ_TRIES {
         let row = read();
@@ -154,7 +173,11 @@ pub fn read_row(
             return RowRead::Free;
         }
         if is_whole(&row) {
-            return RowRead::Whole(Box::new(sample(slot, now_ns, &row, allowed)));
+            let sample = sample(slot, now_ns, &row, &mut allowed);
+            // The set lies outside the row: was it still this task's?
+            if read().generation == row.generation {
+                return RowRead::Whole(sample, row.flags);
+            }
         }
         std::sync::atomic::fence(Ordering::SeqCst);
     }
@@ -181,7 +204,7 @@ fn sample(
     slot: u32,
     now_ns: u64,
     row: &ballast_row,
-    allowed: impl FnOnce() -> DomainSet,
+    allowed: &mut impl FnMut() -> DomainSet,
 ) -> RowSample {
     let (since_ns, state) = state_of(row);
     // The row's CPU may have been a little ahead of the clock that was read.
@@ -201,7 +224,6 @@ fn sample(
         wait_ns: up_to_now(row.wait_ns, abi::ballast_state_BALLAST_WAIT),
         sleep_ns: up_to_now(row.sleep_ns, abi::ballast_state_BALLAST_SLEEP),
         pinned: row.flags & abi::ballast_row_flags_BALLAST_ROW_PINNED != 0,
-        kernel_thread: row.flags & abi::ballast_row_flags_BALLAST_ROW_KTHREAD != 0,
         allowed: if anywhere {
             DomainSet::all()
         } else {
@@ -211,9 +233,9 @@ fn sample(
     }
 }
 
-/// Whether the row at hand belongs to a kernel worker.
-pub fn is_kworker(row: &ballast_row) -> bool {
-    row.flags & abi::ballast_row_flags_BALLAST_ROW_KWORKER != 0
+/// Whether flags read with a row are those of a kernel worker.
+pub fn is_kworker(flags: u32) -> bool {
+    flags & abi::ballast_row_flags_BALLAST_ROW_KWORKER != 0
 }
 
 #[cfg(test)]
@@ -242,7 +264,7 @@ mod tests {
 
     fn whole(read: RowRead) -> RowSample {
         match read {
-            RowRead::Whole(sample) => *sample,
+            RowRead::Whole(sample, _) => sample,
             other => panic!("{other:?}"),
         }
     }
@@ -277,7 +299,22 @@ mod tests {
             row
         };
         assert_eq!(whole(read_row(0, 1060, read, DomainSet::all)).run_ns, 30);
-        assert_eq!(reads, 3);
+        // Two torn, a whole one, and the look whether it is still the same task.
+        assert_eq!(reads, 4);
+    }
+
+    #[test]
+    fn a_row_that_changes_hands_is_read_again() {
+        let mut reads = 0;
+        let read = || {
+            reads += 1;
+            ballast_row {
+                generation: if reads == 1 { 1 } else { 3 },
+                ..row()
+            }
+        };
+        let sample = whole(read_row(0, 1060, read, DomainSet::all));
+        assert_eq!(sample.task.generation, 3);
     }
 
     #[test]

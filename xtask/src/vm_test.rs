@@ -85,7 +85,17 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
             group.topology,
             tests.len()
         );
-        let (results, ending) = run_group(&cache, &base, group, tests, args.verbose)?;
+        let (results, ending) = match run_group(&cache, &base, group, tests, args.verbose) {
+            Ok(ended) => ended,
+            // One kernel that cannot be had must not hide what the others show.
+            Err(error) => {
+                for test in tests {
+                    println!("test {} FAILED: {error:#}", test.name);
+                }
+                failed += tests.len();
+                continue;
+            }
+        };
         passed += results.iter().filter(|passed| **passed).count();
         failed += results.iter().filter(|passed| !**passed).count();
         if ending == Ending::Interrupted {
