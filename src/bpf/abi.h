@@ -129,6 +129,8 @@ struct ballast_domain {
 	/* its CPUs are domain_cpus[first_cpu .. first_cpu + nr_cpus] */
 	ballast_u32 first_cpu;
 	ballast_u32 nr_cpus;
+	/* of those, online; 0: nothing may be placed here */
+	ballast_u32 nr_online;
 } __attribute__((aligned(64)));
 
 enum ballast_cpu_flags {

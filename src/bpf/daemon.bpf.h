@@ -8,6 +8,7 @@
 
 #include "account.bpf.h"
 #include "domain.bpf.h"
+#include "patrol.bpf.h"
 #include "steal.bpf.h"
 
 /* Take the tuner's values, note that the daemon lives, tell the time. */
@@ -24,6 +25,9 @@ int ballast_beat(struct ballast_beat_args *args)
 		mask_all_cpus();
 		bpf_rcu_read_unlock();
 	}
+	bpf_rcu_read_lock();
+	patrol(now);
+	bpf_rcu_read_unlock();
 	args->rows_used = rows_used;
 	args->now_ns = now;
 	return 0;

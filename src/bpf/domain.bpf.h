@@ -34,15 +34,39 @@ static __always_inline void set_bit_in(struct bpf_cpumask *mask, u32 cpu, bool o
 		bpf_cpumask_clear_cpu(cpu, mask);
 }
 
-/* Bring the masks in line with the flags of @cpu_id. */
-static __always_inline void mask_cpu(u32 cpu_id, const struct ballast_cpu *cpu)
+/* A hotplug and the daemon at once: the flags seldom change twice in a row. */
+#define MASK_TRIES 4
+
+static __always_inline void mask_cpu_as(u32 cpu_id, const struct ballast_cpu *cpu, u32 flags)
 {
-	bool online = cpu->flags & BALLAST_CPU_ONLINE;
+	bool online = flags & BALLAST_CPU_ONLINE;
 
 	set_bit_in(machine_mask(), cpu_id, online);
 	set_bit_in(domain_mask(cpu->domain), cpu_id, online);
-	set_bit_in(direct_mask(cpu->node), cpu_id, online && (cpu->flags & BALLAST_CPU_DIRECT));
-	set_bit_in(kick_mask(cpu->node), cpu_id, online && (cpu->flags & BALLAST_CPU_KICK));
+	set_bit_in(direct_mask(cpu->node), cpu_id, online && (flags & BALLAST_CPU_DIRECT));
+	set_bit_in(kick_mask(cpu->node), cpu_id, online && (flags & BALLAST_CPU_KICK));
+}
+
+/* Bring the masks in line with the flags of @cpu_id. */
+static __always_inline void mask_cpu(u32 cpu_id, struct ballast_cpu *cpu)
+{
+	u32 flags, i;
+
+	bpf_for(i, 0, MASK_TRIES) {
+		flags = *(volatile u32 *)&cpu->flags;
+		mask_cpu_as(cpu_id, cpu, flags);
+		if (*(volatile u32 *)&cpu->flags == flags)
+			return;
+	}
+}
+
+static __always_inline void count_online(u32 domain_id)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	struct bpf_cpumask *mask = domain_mask(domain_id);
+
+	if (domain && mask)
+		domain->nr_online = bpf_cpumask_weight(cast_mask(mask));
 }
 
 static __always_inline void mask_all_cpus(void)
@@ -66,7 +90,7 @@ static __always_inline void mask_all_cpus(void)
 static __always_inline void check_daemon(u64 now)
 {
 	struct ballast_cpu *cpu;
-	u32 id;
+	u32 id, roles = 0;
 
 	if (likely(daemon_lost || elapsed_ns(heartbeat_ns, now) <= heartbeat_timeout_ns))
 		return;
@@ -74,12 +98,16 @@ static __always_inline void check_daemon(u64 now)
 		return;
 	daemon_lost = true;
 	count(BALLAST_STAT_HEARTBEAT_LOST);
+	if (direct_greedy)
+		roles |= BALLAST_CPU_DIRECT;
+	if (kick_greedy)
+		roles |= BALLAST_CPU_KICK;
 	bpf_for(id, 0, BALLAST_MAX_CPUS) {
 		if (id >= nr_cpu_ids)
 			break;
 		cpu = cpu_at(id);
 		if (cpu && cpu->domain < nr_domains) {
-			__sync_fetch_and_or(&cpu->flags, BALLAST_CPU_DIRECT | BALLAST_CPU_KICK);
+			__sync_fetch_and_or(&cpu->flags, roles);
 			mask_cpu(id, cpu);
 		}
 	}

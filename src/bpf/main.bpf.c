@@ -21,8 +21,26 @@
 #include "place.bpf.h"
 #include "task.bpf.h"
 #include "domain.bpf.h"
+#include "patrol.bpf.h"
 #include "daemon.bpf.h"
 #include "dump.bpf.h"
+
+/*
+ * After a synchronous wake-up the CPU chosen may be the waker's, which is busy.
+ * A pair that wakes each other there would keep its local queue filled, and the
+ * CPU would never look at its other queues.
+ */
+static __always_inline bool overtakes(s32 cpu_id)
+{
+	struct ballast_cpu *cpu;
+
+	if (cpu_id != bpf_get_smp_processor_id())
+		return false;
+	cpu = cpu_at(cpu_id);
+	return scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
+	       (cpu && cpu->domain < nr_domains &&
+		scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0);
+}
 
 s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
@@ -34,11 +52,11 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		return prev_cpu;
 	home = home_domain(p, tctx, row_at(tctx->slot));
 	cpu = find_idle_cpu(p, prev_cpu, wake_flags, home);
-	if (cpu >= 0) {
+	if (cpu < 0)
+		return busy_cpu_in(p, prev_cpu, home);
+	if (!overtakes(cpu))
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
-		return cpu;
-	}
-	return busy_cpu_in(p, prev_cpu, home);
+	return cpu;
 }
 
 /* Kernel threads bound to a CPU serve that CPU: nothing may delay them. */
@@ -57,7 +75,9 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 
 	if (!fixed) {
 		cpu_id = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (cpu_id >= 0) {
+		cpu = cpu_at(cpu_id);
+		/* A CPU that is going offline looks idle too. */
+		if (cpu_id >= 0 && cpu && (cpu->flags & BALLAST_CPU_ONLINE)) {
 			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | cpu_id, slice_ns, enq_flags);
 			scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 			return;
@@ -70,7 +90,7 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 		return;
 	}
 	cpu = cpu_at(cpu_id);
-	if ((enq_flags & SCX_ENQ_WAKEUP) && cpu && cpu->running_key &&
+	if (!fifo_sched && (enq_flags & SCX_ENQ_WAKEUP) && cpu && cpu->running_key &&
 	    time_before(confined_key(cpu, 0) + preempt_margin_ns,
 			cpu->running_key + to_vtime(elapsed_ns(cpu->running_since_ns, now),
 						    cpu->running_weight))) {
@@ -90,7 +110,9 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;
 	}
-	if (is_bound_kthread(p)) {
+	/* Not at a slice's end: two of them must not shut out those that queue. */
+	if (is_bound_kthread(p) && ((enq_flags & (SCX_ENQ_WAKEUP | SCX_ENQ_LAST)) ||
+				    !scx_bpf_dsq_nr_queued(CPU_DSQ(scx_bpf_task_cpu(p))))) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		count(BALLAST_STAT_KTHREAD_LOCAL);
 		return;
@@ -115,8 +137,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	insert_open(p, tctx, home, now, enq_flags);
-	call_help(home, now);
-	if (enq_flags & SCX_ENQ_WAKEUP)
+	if (!call_help(home, now) && (enq_flags & SCX_ENQ_WAKEUP))
 		preempt_worst(home, queue_key(tctx, now), now);
 }
 
@@ -171,6 +192,8 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 		return;
 	keys.domain_key = head_key(DOMAIN_DSQ(cpu->domain));
 	keys.cpu_key = head_key(CPU_DSQ(cpu_id));
+	if (keys.cpu_key != NO_KEY)
+		clamp_party(cpu);
 	if (keys.domain_key == NO_KEY)
 		note_empty(cpu->domain, now);
 
@@ -185,6 +208,21 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 		return;
 	if (tctx)
 		keep(prev, tctx, cpu, now);
+}
+
+/*
+ * A task may have queued for @cpu_id between its last dispatch and its bit in
+ * the idle mask, when nobody would wake it: look again.
+ */
+void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (!idle || !cpu || cpu->domain >= nr_domains)
+		return;
+	if (scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
+	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
+		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 }
 
 void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
@@ -254,8 +292,12 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 		return;
 	leave_confined_queue(tctx);
 	row = row_at(tctx->slot);
+	if (tctx->hotplug_seen != hotplug_count)
+		note_affinity(p, tctx->slot);
 	if (tctx->domain != cpu->domain && cpu->domain < nr_domains)
 		adopt(p, tctx, row, cpu->domain);
+	else if (tctx->hotplug_seen != hotplug_count)
+		note_whole_domain(p, tctx, row);
 	if (row) {
 		enter_state(row, BALLAST_RUN, now);
 		row->cpu = cpu_id;
@@ -345,7 +387,9 @@ void BPF_STRUCT_OPS(ballast_set_cpumask, struct task_struct *p, const struct cpu
 
 	if (!tctx)
 		return;
-	note_affinity(p, tctx->slot);
+	/* Held on its CPU for a moment: that is no change of affinity. */
+	if (!is_migration_disabled(p))
+		note_affinity(p, tctx->slot);
 	note_whole_domain(p, tctx, row_at(tctx->slot));
 }
 
@@ -366,19 +410,8 @@ void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 	}
 	__sync_fetch_and_or(&cpu->flags, BALLAST_CPU_ONLINE);
 	mask_cpu(cpu_id, cpu);
-}
-
-/*
- * The kernel no longer asks an offline CPU to dispatch, and waits until no task
- * is left on it: hand it those of its own queue, which it then pushes elsewhere.
- */
-static __always_inline void drain_cpu_queue(s32 cpu_id)
-{
-	struct task_struct *p;
-
-	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
-		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu_id, 0);
-	}
+	count_online(cpu->domain);
+	__sync_fetch_and_add(&hotplug_count, 1);
 }
 
 void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
@@ -389,7 +422,9 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 		return;
 	__sync_fetch_and_and(&cpu->flags, ~BALLAST_CPU_ONLINE);
 	mask_cpu(cpu_id, cpu);
+	count_online(cpu->domain);
 	drain_cpu_queue(cpu_id);
+	drain_domain_queue(cpu->domain, scx_bpf_now());
 }
 
 /* Memory of the queues of node @index lies there. */
@@ -463,6 +498,7 @@ static s32 create_masks(void)
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(ballast_init)
 {
+	u32 id;
 	s32 ret;
 
 	note_heartbeat(scx_bpf_now());
@@ -473,6 +509,11 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(ballast_init)
 		return ret;
 	bpf_rcu_read_lock();
 	mask_all_cpus();
+	bpf_for(id, 0, BALLAST_MAX_DOMAINS) {
+		if (id >= nr_domains)
+			break;
+		count_online(id);
+	}
 	bpf_rcu_read_unlock();
 	return 0;
 }
@@ -510,6 +551,7 @@ SCX_OPS_DEFINE(ballast,
 	       .dequeue      = (void *)ballast_dequeue,
 	       .dispatch     = (void *)ballast_dispatch,
 	       .tick         = (void *)ballast_tick,
+	       .update_idle  = (void *)ballast_update_idle,
 	       .runnable     = (void *)ballast_runnable,
 	       .running      = (void *)ballast_running,
 	       .stopping     = (void *)ballast_stopping,

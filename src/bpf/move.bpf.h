@@ -30,6 +30,22 @@ static __always_inline bool end_request(struct ballast_row *row, u64 request, u6
 	return true;
 }
 
+/* @p's domain, or when its last CPU has gone offline, one that @p can use. */
+static __always_inline u32 live_domain(struct task_struct *p, const struct task_ctx *tctx)
+{
+	struct ballast_domain *domain = domain_at(tctx->domain);
+	struct bpf_cpumask *online;
+	struct ballast_cpu *cpu;
+
+	if (likely(domain && domain->nr_online))
+		return tctx->domain;
+	online = machine_mask();
+	if (!online)
+		return tctx->domain;
+	cpu = cpu_at(bpf_cpumask_any_and_distribute(cast_mask(online), p->cpus_ptr));
+	return cpu && cpu->domain < nr_domains ? cpu->domain : tctx->domain;
+}
+
 /*
  * The domain @p should be placed in: the one asked for if there is a request
  * that can be met, else the one it is in.
@@ -42,22 +58,22 @@ static __always_inline u32 home_domain(struct task_struct *p, const struct task_
 	u32 target;
 
 	if (!row)
-		return tctx->domain;
+		return live_domain(p, tctx);
 	request = row->request;
 	if (likely(!request))
-		return tctx->domain;
+		return live_domain(p, tctx);
 
 	target = request_domain(request);
 	if ((u32)request != row->generation) {
 		end_request(row, request, BALLAST_VERDICT_STALE);
-		return tctx->domain;
+		return live_domain(p, tctx);
 	}
 	mask = target < nr_domains ? domain_mask(target) : NULL;
 	if (!mask || !bpf_cpumask_intersects(cast_mask(mask), p->cpus_ptr)) {
 		/* Off its other CPUs for a moment only: the request can wait. */
 		if (!is_migration_disabled(p))
 			end_request(row, request, BALLAST_VERDICT_NOT_ALLOWED);
-		return tctx->domain;
+		return live_domain(p, tctx);
 	}
 	return target;
 }

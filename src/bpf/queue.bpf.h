@@ -111,8 +111,13 @@ static __always_inline s32 confined_cpu_of(struct task_struct *p, u32 domain, bo
 		if (other < nr_cpu_ids)
 			return other;
 	}
-	other = bpf_cpumask_any_distribute(p->cpus_ptr);
-	return other < nr_cpu_ids ? (s32)other : cpu;
+	mask = machine_mask();
+	if (mask) {
+		other = bpf_cpumask_any_and_distribute(cast_mask(mask), p->cpus_ptr);
+		if (other < nr_cpu_ids)
+			return other;
+	}
+	return cpu;
 }
 
 static __always_inline void insert_confined(struct task_struct *p, struct task_ctx *tctx,
@@ -167,12 +172,26 @@ static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 runni
 	       slice_vtime(min_u64(weight, 1ULL << 30));
 }
 
+/* Bound the lag of the party of tasks confined to @cpu on both sides. */
+static __always_inline void clamp_party(struct ballast_cpu *cpu)
+{
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	u64 behind, ahead;
+
+	if (!domain)
+		return;
+	behind = domain->clock.vtime - 2 * slice_ns;
+	ahead = furthest_ahead(&domain->clock);
+	if (time_before(cpu->confined_vtime, behind))
+		cpu->confined_vtime = behind;
+	else if (time_before(ahead, cpu->confined_vtime))
+		cpu->confined_vtime = ahead;
+}
+
 /* Charge the party for @ran_ns of one of its tasks. */
 static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran_ns)
 {
-	struct ballast_domain *domain;
 	struct ballast_cpu *cpu;
-	u64 behind, ahead;
 
 	if (!tctx->confined_cpu)
 		return;
@@ -180,15 +199,7 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 	if (!cpu)
 		return;
 	cpu->confined_vtime += ran_ns * BALLAST_WEIGHT_NICE0 / (cpu->confined_weight ?: 1);
-	domain = domain_at(cpu->domain);
-	if (!domain)
-		return;
-	behind = domain->clock.vtime - 2 * slice_ns;
-	ahead = domain->clock.vtime + max_u64(domain->clock.rate * (PATIENCE_NS >> 10), slice_ns);
-	if (time_before(cpu->confined_vtime, behind))
-		cpu->confined_vtime = behind;
-	else if (time_before(ahead, cpu->confined_vtime))
-		cpu->confined_vtime = ahead;
+	clamp_party(cpu);
 }
 
 struct own_queues {

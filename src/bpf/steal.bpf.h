@@ -125,35 +125,39 @@ static __always_inline bool kick_idle_in(struct bpf_cpumask *mask)
 
 /*
  * A task waits in @domain_id's queue: wake an idle CPU that may take it, of the
- * domain at once, of others when the queue has outlasted the bound.
+ * domain at once, of others when the queue has outlasted the bound. Returns
+ * whether one was woken.
  */
-static __noinline void call_help(u32 domain_id, u64 now)
+static __noinline bool call_help(u32 domain_id, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	u64 age_ns;
 	u32 i;
 
-	if (!domain || kick_idle_in(domain_mask(domain_id)))
-		return;
+	if (!domain)
+		return false;
+	if (kick_idle_in(domain_mask(domain_id)))
+		return true;
 	if (!greedy_threshold || !domain->queued_since_ns)
-		return;
+		return false;
 	age_ns = elapsed_ns(domain->queued_since_ns, now);
 	if (age_ns < patience(steal_after_node_ns))
-		return;
+		return false;
 	if (kick_idle_in(kick_mask(domain->node))) {
 		count(BALLAST_STAT_HELP_KICKS);
-		return;
+		return true;
 	}
 	if (!greedy_threshold_x_numa || age_ns < patience(steal_after_numa_ns))
-		return;
+		return false;
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
 		if (kick_idle_in(kick_mask(nearest_node(domain->node, i)))) {
 			count(BALLAST_STAT_HELP_KICKS);
-			return;
+			return true;
 		}
 	}
+	return false;
 }
 
 /* Note that @domain_id's queue is empty, unless a task came meanwhile. */
@@ -175,6 +179,9 @@ static __always_inline void check_queue(u32 domain_id, u64 now)
 
 	if (!domain)
 		return;
+	/* Their own CPU may be taken by a class above ours. */
+	if (domain->nr_confined_queued)
+		kick_idle_in(domain_mask(domain_id));
 	if (!scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
 		domain->queued_since_ns = 0;
 		return;

@@ -73,6 +73,7 @@ static __always_inline void note_whole_domain(const struct task_struct *p, struc
 {
 	struct bpf_cpumask *mask;
 
+	tctx->hotplug_seen = hotplug_count;
 	if (row && (row->flags & BALLAST_ROW_ANYWHERE)) {
 		tctx->whole_domain = true;
 		return;
@@ -160,11 +161,11 @@ static __always_inline void task_begin(struct task_struct *p)
 	tctx->domain = first_domain_of(p);
 	tctx->clock = tctx->domain;
 	clock = clock_at(tctx->clock);
-	/* A newcomer has received nothing and is owed nothing. */
-	tctx->vruntime = clock ? clock->vtime : 0;
-	tctx->burst_ns = slice_ns;
 	begin_row(p, tctx, scx_bpf_now());
 	note_weight(p, tctx);
+	/* In debt for its first slice: a flood of newcomers must not pass the rest. */
+	tctx->vruntime = clock ? clock->vtime + slice_vtime(tctx->weight) : 0;
+	tctx->burst_ns = slice_ns;
 	note_whole_domain(p, tctx, row_at(tctx->slot));
 }
 

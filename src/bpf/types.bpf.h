@@ -30,6 +30,7 @@ const volatile bool fifo_sched;
 const volatile bool kthreads_local = true;
 const volatile bool direct_greedy = true;
 const volatile bool direct_greedy_numa;
+const volatile bool kick_greedy = true;
 const volatile bool mempolicy_affinity;
 const volatile u32 greedy_threshold = 1;
 const volatile u32 greedy_threshold_x_numa = 1;
@@ -49,6 +50,9 @@ u64 heartbeat_ns;
 /* The daemon has missed its heartbeat: its knobs are outdated. */
 bool daemon_lost;
 u64 lost_since_ns;
+/* Grows when a CPU comes online: what is known of affinities is outdated. */
+u32 hotplug_count;
+u64 last_patrol_ns;
 /* Rows that were ever used: the daemon reads no further. */
 u32 rows_used;
 
@@ -76,6 +80,8 @@ struct task_ctx {
 	u32 confined_weight;
 	/* domain + 1 whose nr_confined_queued counts it; 0: none */
 	u32 confined_queued;
+	/* hotplug_count when whole_domain was found out */
+	u32 hotplug_seen;
 	/* may use every CPU of `domain` */
 	bool whole_domain;
 };

@@ -81,15 +81,24 @@ static __always_inline void clock_measure(struct ballast_clock *clock, u64 now)
 {
 	u64 start = clock->window_ns;
 	u64 span = elapsed_ns(start, now);
+	u64 grown, rate;
 
 	if (span < RATE_WINDOW_NS)
 		return;
 	if (__sync_val_compare_and_swap(&clock->window_ns, start, now) != start)
 		return;
-	/* An idle gap says nothing about the rate: keep the last one. */
-	if (start && span < 10 * RATE_WINDOW_NS)
-		clock->rate = ((clock->vtime - clock->window_vtime) << 10) / span;
+	grown = elapsed_ns(clock->window_vtime, clock->vtime);
 	clock->window_vtime = clock->vtime;
+	rate = (grown << 10) / span;
+	/* A gap may have been idle or starved: believe the slower. */
+	if (start && (span < 10 * RATE_WINDOW_NS || rate < clock->rate))
+		clock->rate = rate;
+}
+
+/* The furthest ahead of @clock that its slowest task may queue. */
+static __always_inline u64 furthest_ahead(const struct ballast_clock *clock)
+{
+	return clock->vtime + max_u64(clock->rate * (PATIENCE_NS >> 10), slice_ns);
 }
 
 static __always_inline void clock_advance(struct ballast_clock *clock, u64 vtime, u64 now)
@@ -104,8 +113,7 @@ static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64
 					  u32 weight)
 {
 	u64 behind = clock->vtime - 2 * slice_vtime(weight);
-	u64 ahead = clock->vtime +
-		    max_u64(clock->rate * (PATIENCE_NS >> 10), slice_vtime(BALLAST_WEIGHT_NICE0));
+	u64 ahead = furthest_ahead(clock);
 
 	if (time_before(vruntime, behind))
 		return behind;

@@ -82,7 +82,7 @@ impl<'obj> Scheduler<'obj> {
             link: None,
             skel,
         };
-        scheduler.place_cpus(&config.layout)?;
+        scheduler.place_cpus(&config.layout, initial_roles(config))?;
         Ok(scheduler)
     }
 
@@ -124,7 +124,7 @@ impl<'obj> Scheduler<'obj> {
     }
 
     /// Tells BPF where every CPU belongs, and which are online now.
-    fn place_cpus(&mut self, layout: &Layout) -> Result<()> {
+    fn place_cpus(&mut self, layout: &Layout, roles: u32) -> Result<()> {
         for index in 0..self.cpus.len() {
             let mut cpu = self.cpus.read(index);
             cpu.domain = abi::ballast_limits_BALLAST_NONE;
@@ -136,7 +136,7 @@ impl<'obj> Scheduler<'obj> {
             let mut cpu = self.cpus.read(cpu_id.index());
             cpu.domain = domain.0;
             cpu.node = node_index(layout, *domain)?;
-            cpu.flags = ROLES;
+            cpu.flags = roles;
             if online.contains(&cpu_id.index()) {
                 cpu.flags |= abi::ballast_cpu_flags_BALLAST_CPU_ONLINE;
             }
@@ -315,6 +315,18 @@ fn as_fd<'a, T>(map: &'a libbpf_rs::MapImpl<'_, T>) -> std::os::fd::BorrowedFd<'
     std::os::fd::AsFd::as_fd(map)
 }
 
+/// Until the tuner knows better: any CPU, for what the flags do not forbid.
+fn initial_roles(config: &Config) -> u32 {
+    let mut roles = 0;
+    if config.direct_greedy_under_frac > 0.0 {
+        roles |= abi::ballast_cpu_flags_BALLAST_CPU_DIRECT;
+    }
+    if config.kick_greedy_under_frac > 0.0 {
+        roles |= abi::ballast_cpu_flags_BALLAST_CPU_KICK;
+    }
+    roles
+}
+
 fn domain_words(layout: &Layout) -> usize {
     layout.domains.len().div_ceil(64)
 }
@@ -351,6 +363,7 @@ fn set_constants(skel: &mut OpenBpfSkel<'_>, config: &Config) {
     rodata.fifo_sched = config.fifo_sched;
     rodata.kthreads_local = config.kthreads_local;
     rodata.direct_greedy = config.direct_greedy_under_frac > 0.0;
+    rodata.kick_greedy = config.kick_greedy_under_frac > 0.0;
     rodata.direct_greedy_numa = config.direct_greedy_numa;
     rodata.mempolicy_affinity = config.mempolicy_affinity;
     rodata.greedy_threshold = config.greedy_threshold;
@@ -393,7 +406,8 @@ fn set_ops(skel: &mut OpenBpfSkel<'_>, config: &Config) {
     ops.flags = *compat::SCX_OPS_ENQ_LAST
         | *compat::SCX_OPS_ENQ_EXITING
         | *compat::SCX_OPS_ENQ_MIGRATION_DISABLED
-        | *compat::SCX_OPS_ALLOW_QUEUED_WAKEUP;
+        | *compat::SCX_OPS_ALLOW_QUEUED_WAKEUP
+        | *compat::SCX_OPS_KEEP_BUILTIN_IDLE;
     if config.partial {
         ops.flags |= *compat::SCX_OPS_SWITCH_PARTIAL;
     }

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * patrol.bpf.h owns tasks that wait where they no longer should: in queues of
+ * CPUs that have gone, or too far behind a clock that has slowed down since they
+ * queued. It must never reorder tasks that are within their bounds.
+ */
+#ifndef BALLAST_PATROL_BPF_H
+#define BALLAST_PATROL_BPF_H
+
+#include "steal.bpf.h"
+
+/* Often enough for bounds of seconds, rarely enough to cost nothing. */
+#define PATROL_NS (1000ULL * 1000 * 1000)
+
+/*
+ * The kernel no longer asks an offline CPU to dispatch, and waits until no task
+ * is left on it: hand it those of its own queue, which it then pushes elsewhere.
+ */
+static __noinline void drain_cpu_queue(u32 cpu_id)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
+		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu_id, 0);
+	}
+}
+
+/* When the last CPU of @domain_id has gone: move its waiting tasks elsewhere. */
+static __noinline void drain_domain_queue(u32 domain_id, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	struct task_struct *p;
+	struct task_ctx *tctx;
+	u32 target;
+	u64 key;
+
+	if (!domain || domain->nr_online)
+		return;
+	bpf_for_each(scx_dsq, p, DOMAIN_DSQ(domain_id), 0) {
+		tctx = task_ctx_of(p);
+		if (!tctx)
+			continue;
+		target = live_domain(p, tctx);
+		if (target == domain_id)
+			continue;
+		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
+		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, key);
+		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(target), 0))
+			call_help(target, now);
+	}
+}
+
+/*
+ * Bring back the tasks of @dsq that queued when @clock went faster and would now
+ * wait longer than the bound, last first. Without this a task of small weight
+ * could wait until the watchdog bites after the load has grown.
+ */
+static __noinline void recall_stragglers(u64 dsq, u32 clock_id, u64 now)
+{
+	struct ballast_clock *clock = clock_at(clock_id);
+	struct task_struct *p;
+	u64 furthest;
+
+	if (!clock || fifo_sched || scx_bpf_dsq_nr_queued(dsq) <= 0)
+		return;
+	clock_measure(clock, now);
+	furthest = furthest_ahead(clock) + slice_vtime(BALLAST_WEIGHT_NICE0);
+	bpf_for_each(scx_dsq, p, dsq, SCX_DSQ_ITER_REV) {
+		if (!time_before(furthest, p->scx.dsq_vtime))
+			break;
+		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, furthest);
+		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
+	}
+}
+
+static __always_inline void patrol_domains(u64 now)
+{
+	u32 id;
+
+	bpf_for(id, 0, BALLAST_MAX_DOMAINS) {
+		if (id >= nr_domains)
+			break;
+		recall_stragglers(DOMAIN_DSQ(id), id, now);
+		drain_domain_queue(id, now);
+	}
+}
+
+static __always_inline void patrol_cpus(u64 now)
+{
+	struct ballast_cpu *cpu;
+	u32 id;
+
+	bpf_for(id, 0, BALLAST_MAX_CPUS) {
+		if (id >= nr_cpu_ids)
+			break;
+		cpu = cpu_at(id);
+		if (!cpu || cpu->domain >= nr_domains)
+			continue;
+		if (cpu->flags & BALLAST_CPU_ONLINE)
+			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
+		else if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0)
+			drain_cpu_queue(id);
+	}
+}
+
+/* Called at every heartbeat. */
+static __always_inline void patrol(u64 now)
+{
+	if (elapsed_ns(last_patrol_ns, now) < PATROL_NS)
+		return;
+	last_patrol_ns = now;
+	patrol_domains(now);
+	patrol_cpus(now);
+}
+
+#endif /* BALLAST_PATROL_BPF_H */
