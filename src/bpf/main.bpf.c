@@ -300,6 +300,8 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 		note_whole_domain(p, tctx, row);
 	if (row) {
 		enter_state(row, BALLAST_RUN, now);
+		if (row->cpu != cpu_id)
+			release_leaving_cpu(row->cpu);
 		row->cpu = cpu_id;
 		acknowledge(row, cpu->domain);
 	}

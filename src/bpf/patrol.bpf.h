@@ -25,6 +25,19 @@ static __noinline void drain_cpu_queue(u32 cpu_id)
 	}
 }
 
+/*
+ * A task has left @cpu_id. A CPU that goes offline waits until none is left on
+ * it, but looks only when it schedules, and nothing makes it do so when another
+ * CPU takes the last one out of a shared queue.
+ */
+static __always_inline void release_leaving_cpu(u32 cpu_id)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (cpu && cpu->domain < nr_domains && !(cpu->flags & BALLAST_CPU_ONLINE))
+		scx_bpf_kick_cpu(cpu_id, 0);
+}
+
 /* When the last CPU of @domain_id has gone: move its waiting tasks elsewhere. */
 static __noinline void drain_domain_queue(u32 domain_id, u64 now)
 {
@@ -96,10 +109,13 @@ static __always_inline void patrol_cpus(u64 now)
 		cpu = cpu_at(id);
 		if (!cpu || cpu->domain >= nr_domains)
 			continue;
-		if (cpu->flags & BALLAST_CPU_ONLINE)
+		if (cpu->flags & BALLAST_CPU_ONLINE) {
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
-		else if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0)
+			continue;
+		}
+		if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0)
 			drain_cpu_queue(id);
+		release_leaving_cpu(id);
 	}
 }
 
