@@ -19,7 +19,6 @@ pub(super) const TESTS: &[Test] = &[
     knob_test("knob_kick", knob_kick),
 ];
 
-const TUNED: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(2);
 const WINDOW: Duration = Duration::from_secs(3);
 
@@ -34,8 +33,6 @@ fn run(context: &Context, flags: &[&str]) -> Result<Stolen> {
     let flags = [&["--no-load-balance", "--direct-greedy-under", "0"], flags].concat();
     let scheduler = Scheduler::start(&flags)?;
     let mut client = StatsClient::connect()?;
-    // The tuner speaks once it has seen CPU time pass.
-    sleep(TUNED);
     let before = client.read()?;
     let spinners = imbalance(context)?;
     sleep(SETTLE);

@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::spread::left_on_first_node;
 use super::{Context, TWO_NODES, Test, USUAL};
 use crate::checks::Bound;
+use crate::cpus::CpuList;
 use crate::load::{Group, Spinners};
 use crate::scheduler::Scheduler;
 use crate::stats::StatsClient;
-use crate::sys::Signal;
+use crate::sys::{Policy, Signal};
 
 pub(super) const TESTS: &[Test] = &[
     Test {
@@ -32,6 +33,22 @@ pub(super) const TESTS: &[Test] = &[
         timeout_secs: 240,
         measured: false,
         run: hotplug,
+    },
+    Test {
+        name: "node_offline",
+        topology: TWO_NODES,
+        kernels: USUAL,
+        timeout_secs: 240,
+        measured: false,
+        run: node_offline,
+    },
+    Test {
+        name: "stragglers",
+        topology: TWO_NODES,
+        kernels: USUAL,
+        timeout_secs: 240,
+        measured: false,
+        run: stragglers,
     },
 ];
 
@@ -79,7 +96,7 @@ const FOLLOW: Duration = Duration::from_secs(3);
 fn hotplug(context: &mut Context) -> Result<()> {
     let result = plug(context);
     // Later tests in this boot want the whole machine, however this one ended.
-    set_online(true).and(result)
+    set_online(CPU, true).and(result)
 }
 
 fn plug(context: &mut Context) -> Result<()> {
@@ -92,7 +109,7 @@ fn plug(context: &mut Context) -> Result<()> {
     let spinners = Spinners::start(&[Group::spinners(context.cpu_count(), 0)])?;
     for round in 1..=ROUNDS {
         for (online, expected) in [(false, full - 1.0), (true, full)] {
-            set_online(online)?;
+            set_online(CPU, online)?;
             scheduler.check_attached()?;
             let capacity = capacity_near(&mut client, expected)?;
             let what = if online { "back" } else { "gone" };
@@ -121,8 +138,8 @@ fn attachments() -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("reading {path}"))
 }
 
-fn set_online(online: bool) -> Result<()> {
-    let path = format!("/sys/devices/system/cpu/cpu{CPU}/online");
+fn set_online(cpu: usize, online: bool) -> Result<()> {
+    let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
     let text = if online { "1" } else { "0" };
     fs::write(&path, text).with_context(|| format!("writing {text} to {path}"))
 }
@@ -137,4 +154,73 @@ fn capacity_near(client: &mut StatsClient, expected: f64) -> Result<f64> {
         }
         sleep(Duration::from_millis(200));
     }
+}
+
+/// All CPUs of the second node go, under load, and come back.
+fn node_offline(context: &mut Context) -> Result<()> {
+    let node = context.machine.nodes[1].cpus.clone();
+    let result = without(context, &node);
+    for cpu in node.iter() {
+        set_online(cpu, true)?;
+    }
+    result
+}
+
+fn without(context: &mut Context, node: &CpuList) -> Result<()> {
+    let full = context.cpu_count();
+    let mut scheduler = Scheduler::start(&[])?;
+    let spinners = Spinners::start(&[Group::spinners(full + full / 2, 0)])?;
+    sleep(Duration::from_secs(1));
+    for cpu in node.iter() {
+        set_online(cpu, false)?;
+    }
+    sleep(Duration::from_secs(2));
+    // Those that waited in the queue of the node that has gone must run too.
+    let shares = spinners.shares_over(WINDOW)?;
+    let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+    context.assert(
+        "least share on the node that is left",
+        least,
+        Bound::AtLeast(0.1),
+    );
+    for cpu in node.iter() {
+        set_online(cpu, true)?;
+    }
+    sleep(Duration::from_secs(3));
+    let total = spinners.shares_over(WINDOW)?.iter().sum();
+    let bound = Bound::AtLeast(full as f64 * 7.0 / 8.0);
+    context.assert("CPUs with the node back", total, bound);
+    scheduler.check_attached()?;
+    drop(spinners);
+    scheduler.stop()
+}
+
+/// Longer than the kernel lets a task wait before it ejects the scheduler.
+const PAST_WATCHDOG: Duration = Duration::from_secs(36);
+
+/// A task of least weight that had a CPU alone is far ahead of the clock when load arrives:
+/// it must not wait for the slower clock to catch up.
+fn stragglers(context: &mut Context) -> Result<()> {
+    let mut scheduler = Scheduler::start(&[])?;
+    let node = context.machine.nodes[1].cpus.clone();
+    let idle = |count| Group {
+        policy: Policy::Idle,
+        ..Group::spinners(count, 0)
+    };
+    let one = CpuList::parse("0").map_err(anyhow::Error::msg)?;
+    let light = Spinners::start(&[idle(1).confined(&one), idle(node.len()).confined(&node)])?;
+    sleep(WINDOW);
+    let heavy = [
+        Group::spinners(8, 0).confined(&one),
+        Group::spinners(10 * node.len(), 0).confined(&node),
+    ];
+    let _heavy = Spinners::start(&heavy)?;
+    sleep(Duration::from_secs(1));
+    let shares = light.shares_over(PAST_WATCHDOG)?;
+    let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+    // A run of a tick in eight seconds.
+    context.assert("least share of SCHED_IDLE", least, Bound::AtLeast(0.0005));
+    scheduler.check_attached()?;
+    drop(light);
+    scheduler.stop()
 }
