@@ -123,6 +123,8 @@ struct ballast_domain {
 	struct ballast_clock clock;
 	/* since when the queue has not been seen empty, 0: it is empty */
 	ballast_u64 queued_since_ns;
+	/* when a CPU of the domain last looked for work */
+	ballast_u64 looked_ns;
 	/* tasks confined to some of the domain's CPUs that wait in CPU queues */
 	ballast_u64 nr_confined_queued;
 	ballast_u32 node;

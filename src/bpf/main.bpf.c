@@ -59,6 +59,22 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 	return cpu;
 }
 
+/*
+ * Where @p is to wait: at home, unless the kernel itself has just put it on a CPU
+ * elsewhere, as it does when a CPU goes offline: it will not let it run at home.
+ */
+static __always_inline u32 waiting_domain(struct task_struct *p, const struct task_ctx *tctx,
+					  struct ballast_row *row, u64 enq_flags)
+{
+	u32 home = home_domain(p, tctx, row);
+	struct ballast_cpu *cpu;
+
+	if ((enq_flags & SCX_ENQ_WAKEUP) || home != tctx->domain)
+		return home;
+	cpu = cpu_at(scx_bpf_task_cpu(p));
+	return cpu && cpu->domain < nr_domains ? cpu->domain : home;
+}
+
 /* Kernel threads bound to a CPU serve that CPU: nothing may delay them. */
 static __always_inline bool is_bound_kthread(const struct task_struct *p)
 {
@@ -124,7 +140,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 
 	row = row_at(tctx->slot);
-	home = home_domain(p, tctx, row);
+	home = waiting_domain(p, tctx, row, enq_flags);
 	/* The CPU goes idle without looking at its queues again: stay on it. */
 	if ((enq_flags & SCX_ENQ_LAST) && home == tctx->domain) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
@@ -190,6 +206,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
+	note_look(cpu->domain, now);
 	keys.domain_key = head_key(DOMAIN_DSQ(cpu->domain));
 	keys.cpu_key = head_key(CPU_DSQ(cpu_id));
 	if (keys.cpu_key != NO_KEY)
@@ -426,7 +443,7 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
 	drain_cpu_queue(cpu_id);
-	drain_domain_queue(cpu->domain, scx_bpf_now());
+	evacuate_domain_queue(cpu->domain, scx_bpf_now());
 }
 
 /* Memory of the queues of node @index lies there. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * patrol.bpf.h owns tasks that wait where they no longer should: in queues of
- * CPUs that have gone, or too far behind a clock that has slowed down since they
+ * CPUs that do not come, or too far behind a clock that has slowed down since they
  * queued. It must never reorder tasks that are within their bounds.
  */
 #ifndef BALLAST_PATROL_BPF_H
@@ -11,6 +11,11 @@
 
 /* Often enough for bounds of seconds, rarely enough to cost nothing. */
 #define PATROL_NS (1000ULL * 1000 * 1000)
+
+/* Longer than any slice by default, far below what the watchdog allows. */
+#define FORSAKEN_NS (2ULL * 1000 * 1000 * 1000)
+/* Enough to hit another domain in almost any affinity; the next patrol tries again. */
+#define REFUGE_TRIES 8
 
 /*
  * The kernel no longer asks an offline CPU to dispatch, and waits until no task
@@ -38,8 +43,32 @@ static __always_inline void release_leaving_cpu(u32 cpu_id)
 		scx_bpf_kick_cpu(cpu_id, 0);
 }
 
-/* When the last CPU of @domain_id has gone: move its waiting tasks elsewhere. */
-static __noinline void drain_domain_queue(u32 domain_id, u64 now)
+/* A domain other than @domain_id, for @p to wait in. */
+static __always_inline u32 other_domain(struct task_struct *p, u32 domain_id)
+{
+	struct bpf_cpumask *online = machine_mask();
+	struct ballast_cpu *cpu;
+	u32 i;
+
+	if (!online)
+		return domain_id;
+	bpf_for(i, 0, REFUGE_TRIES) {
+		cpu = cpu_at(bpf_cpumask_any_and_distribute(cast_mask(online), p->cpus_ptr));
+		if (cpu && cpu->domain < nr_domains && cpu->domain != domain_id)
+			return cpu->domain;
+	}
+	return domain_id;
+}
+
+/* No CPU of @domain looks for work: offline, leaving, or with a class above ours. */
+static __always_inline bool is_forsaken(const struct ballast_domain *domain, u64 now)
+{
+	return !domain->nr_online ||
+	       elapsed_ns(domain->looked_ns, now) > max_u64(FORSAKEN_NS, 2 * slice_ns);
+}
+
+/* Move the tasks that wait for a domain whose CPUs do not come elsewhere. */
+static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	struct task_struct *p;
@@ -47,13 +76,14 @@ static __noinline void drain_domain_queue(u32 domain_id, u64 now)
 	u32 target;
 	u64 key;
 
-	if (!domain || domain->nr_online)
+	if (!domain || scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) <= 0 ||
+	    !is_forsaken(domain, now))
 		return;
 	bpf_for_each(scx_dsq, p, DOMAIN_DSQ(domain_id), 0) {
 		tctx = task_ctx_of(p);
 		if (!tctx)
 			continue;
-		target = live_domain(p, tctx);
+		target = other_domain(p, domain_id);
 		if (target == domain_id)
 			continue;
 		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
@@ -94,7 +124,7 @@ static __always_inline void patrol_domains(u64 now)
 		if (id >= nr_domains)
 			break;
 		recall_stragglers(DOMAIN_DSQ(id), id, now);
-		drain_domain_queue(id, now);
+		evacuate_domain_queue(id, now);
 	}
 }
 

@@ -160,6 +160,14 @@ static __noinline bool call_help(u32 domain_id, u64 now)
 	return false;
 }
 
+static __always_inline void note_look(u32 domain_id, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+
+	if (domain)
+		domain->looked_ns = now;
+}
+
 /* Note that @domain_id's queue is empty, unless a task came meanwhile. */
 static __always_inline void note_empty(u32 domain_id, u64 now)
 {
