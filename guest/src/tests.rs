@@ -79,8 +79,9 @@ pub fn all() -> Vec<Test> {
         knob_stealing::TESTS,
         knob_tasks::TESTS,
         knob_output::TESTS,
-        robust::TESTS,
         limits::TESTS,
+        // Last: what takes CPUs away may leave the kernel slow.
+        robust::TESTS,
     ];
     lists.concat()
 }

@@ -63,6 +63,9 @@ impl<'obj> Scheduler<'obj> {
         builder.obj_builder.debug(config.verbose > 1);
         let open_opts = config.libbpf.clone().into_bpf_open_opts();
         let mut skel = scx_ops_open!(builder, object, ballast, open_opts)?;
+        skel.progs
+            .scx_lib_init_probe
+            .set_autoload(needs_prolog_probe());
         set_constants(&mut skel, config);
         size_maps(&mut skel, config)?;
         set_ops(&mut skel, config);
@@ -290,6 +293,21 @@ impl Kernel for Scheduler<'_> {
     }
 }
 
+/// The scx headers find out with an fentry program whether BPF's prolog disables
+/// migration. Since 6.18 they know without; and taking an fentry program away
+/// waits for an RCU-tasks grace period, which after a hotplug can take minutes.
+fn needs_prolog_probe() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release_before(&release, (6, 18))
+}
+
+fn release_before(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < version
+}
+
 /// Runs a SYSCALL program with `args` as its context, in and out.
 fn run<T: Copy>(program: &libbpf_rs::ProgramImpl<'_, libbpf_rs::Mut>, args: &mut T) -> Result<()> {
     // SAFETY: T is one of the integer-only structs of abi.h, so any bytes are
@@ -466,4 +484,18 @@ fn put<T>(map: &impl MapCore, key: u32, value: &T) -> Result<()> {
     };
     map.update(&key.to_ne_bytes(), bytes, MapFlags::ANY)
         .with_context(|| format!("filling map {}", map.name().to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_compare_by_number() {
+        assert!(release_before("6.16.12+deb13-cloud-amd64\n", (6, 18)));
+        assert!(!release_before("6.18.15+deb13-cloud-amd64\n", (6, 18)));
+        assert!(!release_before("7.0.13", (6, 18)));
+        assert!(release_before("6.9-rc1", (6, 18)));
+        assert!(release_before("", (6, 18)));
+    }
 }
