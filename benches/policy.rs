@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use scx_ballast::entitlement::{Claim, Filler};
-use scx_ballast::ids::{DomainId, NodeId, TaskRef};
-use scx_ballast::load_balance::{Config, Domain, DomainSet, Node, Snapshot, Task, plan};
+use scx_ballast::ids::{CpuId, DomainId, GroupId, MaskId, NodeId, TaskRef};
+use scx_ballast::load_balance::{Config, Domain, Node, Snapshot, Task, plan};
 use scx_ballast::weight::weight_of_nice;
 
 /// Numbers that look random and are the same in every run.
@@ -107,6 +107,7 @@ fn crowd(level: bool) -> Snapshot {
             8
         };
         Task {
+            id: u64::from(slot),
             task: TaskRef {
                 slot,
                 generation: 1,
@@ -115,10 +116,12 @@ fn crowd(level: bool) -> Snapshot {
             weight,
             demand,
             domain: DomainId(sequence.below(domains) as u32),
-            allowed: DomainSet::all(),
+            mask: MaskId::ANYWHERE,
+            group: GroupId::ROOT,
             movable: true,
             preferred_nodes: 0,
             moved_ago_rounds: u32::MAX,
+            lag_ms: 0.0,
         }
     };
     Snapshot {
@@ -128,9 +131,11 @@ fn crowd(level: bool) -> Snapshot {
                 id: DomainId(id),
                 node: NodeId(id / 8),
                 capacity: 8.0,
+                cpus: (8 * id..8 * id + 8).map(CpuId).collect(),
             })
             .collect(),
         tasks: (0..10_000).map(&mut task).collect(),
+        ..Snapshot::default()
     }
 }
 

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use log::{debug, info};
 
+use crate::affinity::MaskTable;
 use crate::config::Config;
 use crate::demand::{Estimator, RowSample};
 use crate::domains::{Layout, LayoutDomain};
-use crate::ids::{CpuId, DomainId};
+use crate::ids::{CpuId, DomainId, GroupId};
 use crate::kernel::{Beat, CpuRole, Kernel};
 use crate::load_balance::{self, Domain, Node, Plan, Snapshot, Task};
 use crate::tuner::{self, CpuUse, Observation, TunerConfig, Tuning};
@@ -79,6 +80,7 @@ pub struct Daemon {
     estimator: Estimator,
     ledger: Ledger,
     lost: BTreeMap<CpuId, f64>,
+    masks: MaskTable,
     rows: Vec<RowSample>,
     round: Round,
 }
@@ -105,6 +107,7 @@ impl Daemon {
             estimator: Estimator::new(half_life_ns),
             ledger: Ledger::default(),
             lost: BTreeMap::new(),
+            masks: MaskTable::default(),
             rows: Vec::new(),
             round: Round {
                 domains: capacities(&config.layout),
@@ -170,7 +173,8 @@ impl Daemon {
             .map(|(cpu, shares)| (*cpu, shares.lost))
             .collect();
         let now_ns = kernel.beat(&self.present_beat())?;
-        let report = kernel.rows(now_ns, &mut self.rows);
+        self.masks.clear();
+        let report = kernel.rows(now_ns, &mut self.masks, &mut self.rows);
         if report.torn > 0 {
             debug!("{} rows changed while being read", report.torn);
         }
@@ -233,10 +237,12 @@ impl Daemon {
             id: domain.id,
             node: domain.node,
             capacity: self.capacity(kernel, domain),
+            cpus: self.online(kernel, domain).collect(),
         });
         Snapshot {
             nodes: nodes.collect(),
             domains: domains.collect(),
+            masks: self.masks.clone(),
             tasks: self.rows.iter().map(|row| self.task(row)).collect(),
         }
     }
@@ -245,26 +251,32 @@ impl Daemon {
     /// hypervisor take, scaled by the capacity of its cores.
     fn capacity(&self, kernel: &dyn Kernel, domain: &LayoutDomain) -> f64 {
         let per_cpu = domain.capacity / domain.cpus.len().max(1) as f64;
-        self.members[domain.id.index()]
-            .iter()
-            .filter(|cpu| kernel.is_online(**cpu))
-            .map(|cpu| per_cpu * (1.0 - self.lost.get(cpu).copied().unwrap_or(0.0)))
+        self.online(kernel, domain)
+            .map(|cpu| per_cpu * (1.0 - self.lost.get(&cpu).copied().unwrap_or(0.0)))
             .sum()
+    }
+
+    fn online(&self, kernel: &dyn Kernel, domain: &LayoutDomain) -> impl Iterator<Item = CpuId> {
+        let members = self.members[domain.id.index()].iter().copied();
+        members.filter(|cpu| kernel.is_online(*cpu))
     }
 
     /// A task under way counts where it is going, and is not moved again.
     fn task(&self, row: &RowSample) -> Task {
         let under_way = self.ledger.target(row.task);
         Task {
+            id: u64::from(row.pid),
             task: row.task,
             process: row.tgid,
             weight: row.weight,
             demand: self.estimator.demand(row.task.slot).unwrap_or(0.0),
             domain: under_way.unwrap_or(row.domain),
-            allowed: row.allowed.clone(),
+            mask: row.mask,
+            group: GroupId::ROOT,
             movable: !row.pinned && under_way.is_none(),
             preferred_nodes: row.preferred_nodes,
             moved_ago_rounds: self.ledger.moved_ago(row.task),
+            lag_ms: 0.0,
         }
     }
 

@@ -6,8 +6,7 @@
 //! Waiting is left out: it tells about the others, not about the task, and it
 //! changes when tasks move.
 
-use crate::ids::{DomainId, TaskRef};
-use crate::load_balance::DomainSet;
+use crate::ids::{DomainId, MaskId, TaskRef};
 
 /// One row of the shared table as read in one round, not torn.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +19,8 @@ pub struct RowSample {
     pub tgid: u32,
     /// Weight, nice 0 = 100.
     pub weight: f64,
+    /// What vruntime is charged by if not by `weight`.
+    pub charged: Option<f64>,
     /// The domain the task is in.
     pub domain: DomainId,
     /// Nanoseconds run since the row was allocated, up to the sample's time.
@@ -30,8 +31,8 @@ pub struct RowSample {
     pub sleep_ns: u64,
     /// The task may not be balanced: it is pinned to part of its domain.
     pub pinned: bool,
-    /// Domains the task may be moved to.
-    pub allowed: DomainSet,
+    /// CPUs the task may use.
+    pub mask: MaskId,
     /// Bit n: the task's memory policy prefers node n (n < 64). 0: no preference.
     pub preferred_nodes: u64,
 }

@@ -47,6 +47,27 @@ id!(
     "domain"
 );
 
+id!(
+    /// A set of CPUs that tasks may use, in a [`crate::affinity::MaskTable`].
+    MaskId,
+    "mask"
+);
+id!(
+    /// A control group: its place in a list whose first entry is the root.
+    GroupId,
+    "group"
+);
+
+impl MaskId {
+    /// Every CPU.
+    pub const ANYWHERE: MaskId = MaskId(0);
+}
+
+impl GroupId {
+    /// The group that holds all others.
+    pub const ROOT: GroupId = GroupId(0);
+}
+
 /// One task's row in the shared table. The generation tells this task from
 /// earlier and later users of the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

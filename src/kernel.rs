@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 
+use crate::affinity::MaskTable;
 use crate::demand::RowSample;
 use crate::ids::{CpuId, DomainId, TaskRef};
 
@@ -89,8 +90,10 @@ pub trait Kernel {
     /// The program could not be run.
     fn beat(&mut self, beat: &Beat) -> Result<u64>;
 
-    /// Reads every row in use into `rows`, sums brought up to `now_ns`.
-    fn rows(&mut self, now_ns: u64, rows: &mut Vec<RowSample>) -> ReadReport;
+    /// Reads every row in use into `rows`, sums brought up to `now_ns`, and the
+    /// sets of CPUs they name into `masks`.
+    fn rows(&mut self, now_ns: u64, masks: &mut MaskTable, rows: &mut Vec<RowSample>)
+    -> ReadReport;
 
     /// Asks for `task` to be moved to `target`; None if the task is gone or has
     /// a request already.
@@ -114,6 +117,10 @@ pub trait Kernel {
     /// # Errors
     /// The program could not be run.
     fn apply_running(&mut self, task: TaskRef) -> Result<()>;
+
+    /// Has `task` charged by this weight (nice 0 = 100) from its next turn on;
+    /// None: by its own.
+    fn charge(&mut self, task: TaskRef, weight: Option<f64>);
 
     /// The counters.
     fn counters(&self) -> Counters;

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod abi;
+pub mod affinity;
 pub mod balancer;
 pub mod cli;
 pub mod config;
@@ -17,6 +18,8 @@ pub mod ids;
 pub mod kernel;
 pub mod load_balance;
 pub mod run;
+#[cfg(test)]
+mod seeds;
 pub mod stats;
 pub mod topology;
 pub mod tuner;

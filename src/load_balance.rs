@@ -21,15 +21,14 @@
 mod board;
 mod certificate;
 mod choose;
-mod domain_set;
+mod reach;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use domain_set::DomainSet;
-
+use crate::affinity::MaskTable;
 use crate::entitlement::{Claim, Filler};
-use crate::ids::{DomainId, NodeId, TaskRef};
+use crate::ids::{CpuId, DomainId, GroupId, MaskId, NodeId, TaskRef};
 use board::Board;
 use choose::Search;
 use settle::{Member, Pass, settle};
@@ -41,6 +40,8 @@ pub struct Snapshot {
     pub nodes: Vec<Node>,
     /// Domains; their ids are 0, 1, 2, …
     pub domains: Vec<Domain>,
+    /// The sets of CPUs that tasks are confined to.
+    pub masks: MaskTable,
     /// Tasks, in any order.
     pub tasks: Vec<Task>,
 }
@@ -62,13 +63,18 @@ pub struct Domain {
     pub id: DomainId,
     /// The node its CPUs belong to.
     pub node: NodeId,
-    /// CPUs it can hand out. 0 (or not a number): its tasks must leave.
+    /// CPUs it can hand out, evenly spread over `cpus`. 0 (or not a number):
+    /// its tasks must leave.
     pub capacity: f64,
+    /// Its CPUs.
+    pub cpus: Vec<CpuId>,
 }
 
 /// A task that could be moved or that at least takes up capacity.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Task {
+    /// What people call it: its thread id, or the id in a file.
+    pub id: u64,
     /// The task's row. Must be unique.
     pub task: TaskRef,
     /// Process id (tgid): threads of one process are best kept together.
@@ -80,14 +86,18 @@ pub struct Task {
     /// Where it is. A task in an unknown domain has an entitlement, but counts
     /// for no domain and is not moved.
     pub domain: DomainId,
-    /// Where it may be.
-    pub allowed: DomainSet,
+    /// The CPUs it may use.
+    pub mask: MaskId,
+    /// The control group it is in.
+    pub group: GroupId,
     /// Whether it may be moved at all.
     pub movable: bool,
     /// Bit n: its memory policy prefers node n (n < 64). 0: no preference.
     pub preferred_nodes: u64,
     /// Rounds since it was last moved; `u32::MAX`: never.
     pub moved_ago_rounds: u32,
+    /// CPU time the machine still owes it, in ms; below 0: it is ahead.
+    pub lag_ms: f64,
 }
 
 /// What the user and the daemon ask of the planner.

@@ -26,6 +26,12 @@ pub fn weight_of_kernel(kernel_weight: u32) -> f64 {
     f64::from(kernel_weight) * NICE_0 / NICE_0_KERNEL
 }
 
+/// The kernel's weight for the policy's, rounded, at least 1.
+pub fn weight_to_kernel(weight: f64) -> u32 {
+    // `as` saturates, which is what an absurd weight deserves.
+    ((weight * NICE_0_KERNEL / NICE_0).round() as u32).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +44,15 @@ mod tests {
         assert!((weight_of_nice(5) - 32.715).abs() < 1e-3);
         assert_eq!(weight_of_nice(-100), weight_of_nice(-20));
         assert_eq!(weight_of_nice(100), weight_of_nice(19));
+    }
+
+    #[test]
+    fn to_the_kernel_and_back() {
+        for weight in KERNEL_WEIGHT {
+            assert_eq!(weight_to_kernel(weight_of_kernel(weight)), weight);
+        }
+        assert_eq!(weight_to_kernel(0.001), 1);
+        assert_eq!(weight_to_kernel(f64::INFINITY), u32::MAX);
     }
 
     #[test]

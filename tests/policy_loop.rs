@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use scx_ballast::demand::{Estimator, RowSample};
 use scx_ballast::entitlement::{Claim, fill};
-use scx_ballast::ids::{DomainId, NodeId, TaskRef};
-use scx_ballast::load_balance::{Config, Domain, DomainSet, Node, Plan, Snapshot, Task, plan};
+use scx_ballast::ids::{DomainId, GroupId, MaskId, NodeId, TaskRef};
+use scx_ballast::load_balance::{Config, Domain, Node, Plan, Snapshot, Task, plan};
 use scx_ballast::weight::weight_of_nice;
 
 const ROUND_NS: u64 = 1_000_000_000;
@@ -104,12 +104,13 @@ impl Machine {
                 pid: slot,
                 tgid: slot,
                 weight: thread.weight,
+                charged: None,
                 domain: DomainId(thread.domain as u32),
                 run_ns: thread.row.0,
                 wait_ns: thread.row.1,
                 sleep_ns: thread.row.2,
                 pinned: false,
-                allowed: DomainSet::all(),
+                mask: MaskId::ANYWHERE,
                 preferred_nodes: 0,
             })
             .collect()
@@ -120,15 +121,18 @@ impl Machine {
         self.estimator.update(self.now_ns, &rows);
         let ids = || (0u32..).zip(&self.capacity);
         let task = |(row, thread): (&RowSample, &Thread)| Task {
+            id: u64::from(row.pid),
             task: row.task,
             process: row.tgid,
             weight: row.weight,
             demand: self.estimator.demand(row.task.slot).unwrap(),
             domain: row.domain,
-            allowed: row.allowed.clone(),
+            mask: row.mask,
+            group: GroupId::ROOT,
             movable: !row.pinned,
             preferred_nodes: row.preferred_nodes,
             moved_ago_rounds: thread.moved_ago_rounds,
+            lag_ms: 0.0,
         };
         Snapshot {
             nodes: ids()
@@ -142,9 +146,11 @@ impl Machine {
                     id: DomainId(id),
                     node: NodeId(id),
                     capacity,
+                    cpus: Vec::new(),
                 })
                 .collect(),
             tasks: rows.iter().zip(&self.threads).map(task).collect(),
+            ..Snapshot::default()
         }
     }
 

@@ -30,7 +30,7 @@ enum ballast_state {
 };
 
 enum ballast_row_flags {
-	/* May run in every domain; the row's domain words are not valid. */
+	/* May run on every CPU; the row's mask is not valid. */
 	BALLAST_ROW_ANYWHERE = 1 << 0,
 	/* May run on one CPU only: no move can help it. */
 	BALLAST_ROW_PINNED = 1 << 1,
@@ -58,6 +58,11 @@ struct ballast_row {
 	ballast_u64 answer;
 	/* bit per node that the task's memory policy names, 0: none */
 	ballast_u64 preferred_nodes;
+	/*
+	 * The weight that the daemon wants the task charged by, with the row's
+	 * generation in the upper 32 bits; 0 or another generation: `weight`.
+	 */
+	ballast_u64 charged;
 	/* odd while in use, grows at every allocation and release */
 	ballast_u32 generation;
 	ballast_u32 pid;

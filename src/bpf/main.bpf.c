@@ -140,6 +140,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 
 	row = row_at(tctx->slot);
+	take_charged_weight(tctx, row);
 	home = waiting_domain(p, tctx, row, enq_flags);
 	/* The CPU goes idle without looking at its queues again: stay on it. */
 	if ((enq_flags & SCX_ENQ_LAST) && home == tctx->domain) {
@@ -187,6 +188,7 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	struct ballast_clock *clock = clock_at(tctx->clock);
 
 	charge_confined(tctx, charge(tctx, now));
+	take_charged_weight(tctx, row_at(tctx->slot));
 	if (clock) {
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx->weight);
 		clock_advance(clock, tctx->vruntime, now);
@@ -309,6 +311,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 		return;
 	leave_confined_queue(tctx);
 	row = row_at(tctx->slot);
+	take_charged_weight(tctx, row);
 	if (tctx->hotplug_seen != hotplug_count)
 		note_affinity(p, tctx->slot);
 	if (tctx->domain != cpu->domain && cpu->domain < nr_domains)

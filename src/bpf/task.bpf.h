@@ -34,14 +34,14 @@ static __always_inline void release_row(u32 slot)
 	bpf_map_push_elem(&free_rows, &slot, 0);
 }
 
-/* Set the domains that @cpus_allowed reaches, and what follows from them. */
+/* Set the CPUs that @p may use, and what follows from them. */
 static __noinline void note_affinity(struct task_struct *p __arg_trusted, u32 slot)
 {
 	struct ballast_row *row = row_at(slot);
 	const struct cpumask *allowed = p->cpus_ptr;
 	struct bpf_cpumask *mask = machine_mask();
-	u32 domain, key, flags;
-	u64 *word;
+	void *words;
+	u32 flags;
 
 	if (!row)
 		return;
@@ -52,19 +52,9 @@ static __noinline void note_affinity(struct task_struct *p __arg_trusted, u32 sl
 	}
 	if (p->nr_cpus_allowed == 1)
 		flags |= BALLAST_ROW_PINNED;
-	bpf_for(domain, 0, BALLAST_MAX_DOMAINS) {
-		if (domain >= nr_domains)
-			break;
-		key = slot * domain_words + domain / 64;
-		word = bpf_map_lookup_elem(&row_domains, &key);
-		mask = domain_mask(domain);
-		if (!word || !mask)
-			continue;
-		if (bpf_cpumask_intersects(cast_mask(mask), allowed))
-			*word |= 1ULL << (domain % 64);
-		else
-			*word &= ~(1ULL << (domain % 64));
-	}
+	words = bpf_map_lookup_elem(&row_masks, &slot);
+	if (words)
+		bpf_probe_read_kernel(words, mask_words * sizeof(u64), allowed);
 	row->flags = flags;
 }
 
@@ -86,9 +76,29 @@ static __always_inline void note_weight(struct task_struct *p, struct task_ctx *
 {
 	struct ballast_row *row = row_at(tctx->slot);
 
-	tctx->weight = weight_of(p);
-	if (row)
-		row->weight = tctx->weight;
+	tctx->own_weight = weight_of(p);
+	tctx->weight = tctx->own_weight;
+	if (!row)
+		return;
+	/* What the daemon computed was for another weight. */
+	row->charged = 0;
+	row->weight = tctx->own_weight;
+}
+
+/*
+ * Take over the weight that the daemon wants @tctx charged by: a task whose own
+ * weight asks for more than one CPU would otherwise fall behind its clock for as
+ * long as it runs, and shut out the others once that changes.
+ */
+static __always_inline void take_charged_weight(struct task_ctx *tctx,
+						const struct ballast_row *row)
+{
+	u64 charged = row ? row->charged : 0;
+
+	if (charged && (u32)(charged >> 32) == row->generation)
+		tctx->weight = (u32)charged;
+	else
+		tctx->weight = tctx->own_weight;
 }
 
 /* The nodes @p's memory policy names, as far as they fit in a word. */

@@ -22,8 +22,8 @@ const volatile u32 nr_cpu_ids = 1;
 const volatile u32 nr_domains = 1;
 const volatile u32 nr_nodes = 1;
 const volatile u32 max_rows = 1;
-/* u64 words of the domain set of one row */
-const volatile u32 domain_words = 1;
+/* u64 words of a set of CPUs */
+const volatile u32 mask_words = 1;
 
 /* Policy that does not change while loaded; see the flags of the same name. */
 const volatile bool fifo_sched;
@@ -74,7 +74,10 @@ struct task_ctx {
 	u32 slot;
 	u32 clock;
 	u32 domain;
+	/* what vruntime is charged by: the daemon's wish or own_weight */
 	u32 weight;
+	/* the exact weight of its nice level */
+	u32 own_weight;
 	/* CPU + 1 whose confined_weight includes confined_weight; 0: none */
 	u32 confined_cpu;
 	u32 confined_weight;
@@ -101,14 +104,14 @@ struct {
 	__type(value, struct ballast_row);
 } rows SEC(".maps");
 
-/* domain_words words a row: the domains its task may run in. */
+/* mask_words words a row: the CPUs its task may use. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u64);
-} row_domains SEC(".maps");
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(u64));
+} row_masks SEC(".maps");
 
 /* Rows that were used and are free again. */
 struct {

@@ -148,7 +148,8 @@ static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
 static __always_inline u64 request_vtime(const struct task_ctx *tctx)
 {
 	u64 request_ns = max_u64(min_u64(tctx->burst_ns, slice_ns), BURST_MIN_NS);
-	u32 weight = tctx->weight;
+	/* Being owed no more than a CPU is no reason to wait longer for it. */
+	u32 weight = tctx->own_weight;
 
 	return to_vtime(request_ns, weight > BALLAST_WEIGHT_NICE0 ? weight : BALLAST_WEIGHT_NICE0);
 }

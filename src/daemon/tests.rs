@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::*;
+use crate::affinity::MaskTable;
 use crate::demand::RowSample;
-use crate::ids::TaskRef;
+use crate::ids::{MaskId, TaskRef};
 use crate::kernel::{Beat, Counters, Outcome, ReadReport, Ticket, request};
-use crate::load_balance::DomainSet;
 
 const ROUND_NS: u64 = 1_000_000_000;
 
@@ -48,12 +48,13 @@ impl FakeKernel {
                 pid: 100 + slot as u32,
                 tgid: 100 + slot as u32,
                 weight: 100.0,
+                charged: None,
                 domain: DomainId(*domain),
                 run_ns: 0,
                 wait_ns: 0,
                 sleep_ns: 0,
                 pinned: false,
-                allowed: DomainSet::all(),
+                mask: MaskId::ANYWHERE,
                 preferred_nodes: 0,
             },
             request: None,
@@ -103,7 +104,7 @@ impl Kernel for FakeKernel {
         Ok(self.now_ns)
     }
 
-    fn rows(&mut self, _: u64, rows: &mut Vec<RowSample>) -> ReadReport {
+    fn rows(&mut self, _: u64, _: &mut MaskTable, rows: &mut Vec<RowSample>) -> ReadReport {
         rows.clear();
         rows.extend(self.tasks.iter().map(|task| task.row.clone()));
         ReadReport {
@@ -138,6 +139,13 @@ impl Kernel for FakeKernel {
 
     fn apply_running(&mut self, _: TaskRef) -> Result<()> {
         Ok(())
+    }
+
+    fn charge(&mut self, task: TaskRef, weight: Option<f64>) {
+        let row = &mut self.tasks[task.slot as usize].row;
+        if row.task == task {
+            row.charged = weight;
+        }
     }
 
     fn counters(&self) -> Counters {

@@ -15,12 +15,13 @@ fn row(slot: u32, generation: u32, run_ns: u64, wait_ns: u64, sleep_ns: u64) -> 
         pid: slot + 1000,
         tgid: slot + 1000,
         weight: 100.0,
+        charged: None,
         domain: DomainId(0),
         run_ns,
         wait_ns,
         sleep_ns,
         pinned: false,
-        allowed: DomainSet::all(),
+        mask: MaskId::ANYWHERE,
         preferred_nodes: 0,
     }
 }

@@ -15,11 +15,12 @@ use super::request;
 use super::table::{RowRead, Table, is_kworker, read_row};
 use super::{Beat, Counters, CpuRole, Kernel, Outcome, ReadReport, Ticket};
 use crate::abi::{self, ballast_cpu, ballast_domain, ballast_node, ballast_row};
+use crate::affinity::MaskTable;
 use crate::config::Config;
 use crate::demand::RowSample;
 use crate::domains::Layout;
 use crate::ids::{CpuId, DomainId, TaskRef};
-use crate::load_balance::DomainSet;
+use crate::weight::weight_to_kernel;
 
 #[allow(missing_docs, clippy::all)]
 mod generated {
@@ -42,9 +43,10 @@ pub struct Scheduler<'obj> {
     skel: BpfSkel<'obj>,
     link: Option<Link>,
     rows: Table<ballast_row>,
-    row_domains: Table<u64>,
+    row_masks: Table<u64>,
     cpus: Table<ballast_cpu>,
-    domain_words: usize,
+    /// One row's set of CPUs while it is read.
+    mask_words: Vec<u64>,
     rows_used: u32,
     sequence: u16,
     without_kworkers: bool,
@@ -73,12 +75,12 @@ impl<'obj> Scheduler<'obj> {
         fill_maps(&skel, &config.layout)?;
         let mut scheduler = Scheduler {
             rows: Table::map(as_fd(&skel.maps.rows), config.max_tasks as usize)?,
-            row_domains: Table::map(
-                as_fd(&skel.maps.row_domains),
-                config.max_tasks as usize * domain_words(&config.layout),
+            row_masks: Table::map(
+                as_fd(&skel.maps.row_masks),
+                config.max_tasks as usize * mask_words(&config.layout),
             )?,
             cpus: Table::map(as_fd(&skel.maps.cpus), config.layout.nr_cpu_ids as usize)?,
-            domain_words: domain_words(&config.layout),
+            mask_words: vec![0; mask_words(&config.layout)],
             rows_used: 0,
             sequence: 0,
             without_kworkers: config.balanced_kworkers,
@@ -169,14 +171,6 @@ impl<'obj> Scheduler<'obj> {
         }
         changed
     }
-
-    fn allowed_domains(&self, slot: u32) -> DomainSet {
-        let first = slot as usize * self.domain_words;
-        let words: Vec<u64> = (first..first + self.domain_words)
-            .map(|index| self.row_domains.read(index))
-            .collect();
-        DomainSet::from_words(&words)
-    }
 }
 
 impl Kernel for Scheduler<'_> {
@@ -194,12 +188,25 @@ impl Kernel for Scheduler<'_> {
         Ok(args.now_ns)
     }
 
-    fn rows(&mut self, now_ns: u64, rows: &mut Vec<RowSample>) -> ReadReport {
+    fn rows(
+        &mut self,
+        now_ns: u64,
+        masks: &mut MaskTable,
+        rows: &mut Vec<RowSample>,
+    ) -> ReadReport {
         let mut report = ReadReport::default();
+        let words = &mut self.mask_words;
         rows.clear();
         for slot in 0..self.rows_used.min(self.rows.len() as u32) {
             let read = || self.rows.read(slot as usize);
-            match read_row(slot, now_ns, read, || self.allowed_domains(slot)) {
+            let mask = || {
+                let first = slot as usize * words.len();
+                for (index, word) in (first..).zip(words.iter_mut()) {
+                    *word = self.row_masks.read(index);
+                }
+                masks.intern(words)
+            };
+            match read_row(slot, now_ns, read, mask) {
                 RowRead::Free => (),
                 RowRead::Torn => report.torn += 1,
                 RowRead::Whole(mut sample, flags) => {
@@ -267,6 +274,17 @@ impl Kernel for Scheduler<'_> {
         }
         let mut args = abi::ballast_prompt_args { slot: task.slot };
         run(&self.skel.progs.ballast_apply_running, &mut args)
+    }
+
+    fn charge(&mut self, task: TaskRef, weight: Option<f64>) {
+        use std::sync::atomic::Ordering;
+        let weight = weight.map_or(0, weight_to_kernel);
+        let word = u64::from(task.generation) << 32 | u64::from(weight);
+        // With another task in the row by now, the generation voids it.
+        self.rows
+            .shared(task.slot)
+            .charged
+            .store(if weight == 0 { 0 } else { word }, Ordering::SeqCst);
     }
 
     fn counters(&self) -> Counters {
@@ -345,8 +363,9 @@ fn initial_roles(config: &Config) -> u32 {
     roles
 }
 
-fn domain_words(layout: &Layout) -> usize {
-    layout.domains.len().div_ceil(64)
+/// u64 words of a set of CPUs.
+fn mask_words(layout: &Layout) -> usize {
+    (layout.nr_cpu_ids as usize).div_ceil(64)
 }
 
 /// Position in `layout.nodes` of the node that holds `domain`.
@@ -377,7 +396,7 @@ fn set_constants(skel: &mut OpenBpfSkel<'_>, config: &Config) {
     rodata.nr_domains = layout.domains.len() as u32;
     rodata.nr_nodes = layout.nodes.len() as u32;
     rodata.max_rows = config.max_tasks;
-    rodata.domain_words = domain_words(layout) as u32;
+    rodata.mask_words = mask_words(layout) as u32;
     rodata.fifo_sched = config.fifo_sched;
     rodata.kthreads_local = config.kthreads_local;
     rodata.direct_greedy = config.direct_greedy_under_frac > 0.0;
@@ -403,10 +422,11 @@ fn size_maps(skel: &mut OpenBpfSkel<'_>, config: &Config) -> Result<()> {
             .with_context(|| format!("sizing map {name} to {entries}"))
     };
     size(&mut maps.rows, config.max_tasks)?;
-    size(
-        &mut maps.row_domains,
-        config.max_tasks * domain_words(layout) as u32,
-    )?;
+    let mask_bytes = (mask_words(layout) * size_of::<u64>()) as u32;
+    maps.row_masks
+        .set_value_size(mask_bytes)
+        .context("sizing the values of map row_masks")?;
+    size(&mut maps.row_masks, config.max_tasks)?;
     size(&mut maps.free_rows, config.max_tasks)?;
     size(&mut maps.cpus, layout.nr_cpu_ids)?;
     size(&mut maps.domain_cpus, layout.nr_cpu_ids)?;

@@ -9,8 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::abi::{self, ballast_cpu, ballast_row};
 use crate::demand::RowSample;
-use crate::ids::{DomainId, TaskRef};
-use crate::load_balance::DomainSet;
+use crate::ids::{DomainId, MaskId, TaskRef};
 use crate::weight::weight_of_kernel;
 
 /// How often a torn row is tried again. A writer needs some ten instructions,
@@ -117,6 +116,8 @@ pub struct Shared<'a> {
     pub request: &'a AtomicU64,
     /// The answer to the last one claimed.
     pub answer: &'a AtomicU64,
+    /// The weight to charge by, with the generation it is meant for.
+    pub charged: &'a AtomicU64,
 }
 
 impl Table<ballast_cpu> {
@@ -139,6 +140,7 @@ impl Table<ballast_row> {
                 generation: AtomicU32::from_ptr(&raw mut (*row).generation),
                 request: AtomicU64::from_ptr(&raw mut (*row).request),
                 answer: AtomicU64::from_ptr(&raw mut (*row).answer),
+                charged: AtomicU64::from_ptr(&raw mut (*row).charged),
             }
         }
     }
@@ -165,7 +167,7 @@ pub fn read_row(
     slot: u32,
     now_ns: u64,
     mut read: impl FnMut() -> ballast_row,
-    mut allowed: impl FnMut() -> DomainSet,
+    mut mask: impl FnMut() -> MaskId,
 ) -> RowRead {
     for _ in 0..READ_TRIES {
         let row = read();
@@ -173,7 +175,7 @@ pub fn read_row(
             return RowRead::Free;
         }
         if is_whole(&row) {
-            let sample = sample(slot, now_ns, &row, &mut allowed);
+            let sample = sample(slot, now_ns, &row, &mut mask);
             // The set lies outside the row: was it still this task's?
             if read().generation == row.generation {
                 return RowRead::Whole(sample, row.flags);
@@ -204,7 +206,7 @@ fn sample(
     slot: u32,
     now_ns: u64,
     row: &ballast_row,
-    allowed: &mut impl FnMut() -> DomainSet,
+    mask: &mut impl FnMut() -> MaskId,
 ) -> RowSample {
     let (since_ns, state) = state_of(row);
     // The row's CPU may have been a little ahead of the clock that was read.
@@ -219,18 +221,21 @@ fn sample(
         pid: row.pid,
         tgid: row.tgid,
         weight: weight_of_kernel(row.weight),
+        charged: charged_weight(row),
         domain: DomainId(row.domain),
         run_ns: up_to_now(row.run_ns, abi::ballast_state_BALLAST_RUN),
         wait_ns: up_to_now(row.wait_ns, abi::ballast_state_BALLAST_WAIT),
         sleep_ns: up_to_now(row.sleep_ns, abi::ballast_state_BALLAST_SLEEP),
         pinned: row.flags & abi::ballast_row_flags_BALLAST_ROW_PINNED != 0,
-        allowed: if anywhere {
-            DomainSet::all()
-        } else {
-            allowed()
-        },
+        mask: if anywhere { MaskId::ANYWHERE } else { mask() },
         preferred_nodes: row.preferred_nodes,
     }
+}
+
+/// The weight that BPF charges the task by, if the daemon has set one.
+fn charged_weight(row: &ballast_row) -> Option<f64> {
+    let meant_for = (row.charged >> 32) as u32;
+    (row.charged != 0 && meant_for == row.generation).then(|| weight_of_kernel(row.charged as u32))
 }
 
 /// Whether flags read with a row are those of a kernel worker.
@@ -252,6 +257,7 @@ mod tests {
             request: 0,
             answer: 0,
             preferred_nodes: 0,
+            charged: 0,
             generation: 3,
             pid: 5,
             tgid: 4,
@@ -271,19 +277,19 @@ mod tests {
 
     #[test]
     fn the_present_state_counts_up_to_now() {
-        let sample = whole(read_row(9, 1100, row, DomainSet::all));
+        let sample = whole(read_row(9, 1100, row, || MaskId::ANYWHERE));
         assert_eq!(
             (sample.run_ns, sample.wait_ns, sample.sleep_ns),
             (30, 60, 10)
         );
         assert_eq!(sample.task.slot, 9);
         assert_eq!(sample.weight, 100.0);
-        assert!(sample.allowed.is_all());
+        assert_eq!(sample.mask, MaskId::ANYWHERE);
     }
 
     #[test]
     fn a_clock_behind_the_row_adds_nothing() {
-        let sample = whole(read_row(0, 1000, row, DomainSet::all));
+        let sample = whole(read_row(0, 1000, row, || MaskId::ANYWHERE));
         assert_eq!(sample.wait_ns, 20);
     }
 
@@ -298,7 +304,10 @@ mod tests {
             }
             row
         };
-        assert_eq!(whole(read_row(0, 1060, read, DomainSet::all)).run_ns, 30);
+        assert_eq!(
+            whole(read_row(0, 1060, read, || MaskId::ANYWHERE)).run_ns,
+            30
+        );
         // Two torn, a whole one, and the look whether it is still the same task.
         assert_eq!(reads, 4);
     }
@@ -313,7 +322,7 @@ mod tests {
                 ..row()
             }
         };
-        let sample = whole(read_row(0, 1060, read, DomainSet::all));
+        let sample = whole(read_row(0, 1060, read, || MaskId::ANYWHERE));
         assert_eq!(sample.task.generation, 3);
     }
 
@@ -323,7 +332,21 @@ mod tests {
             sleep_ns: 11,
             ..row()
         };
-        assert_eq!(read_row(0, 1060, read, DomainSet::all), RowRead::Torn);
+        assert_eq!(read_row(0, 1060, read, || MaskId::ANYWHERE), RowRead::Torn);
+    }
+
+    #[test]
+    fn a_charged_weight_is_read_for_its_own_generation_only() {
+        let read = |generation: u64, weight: u64| {
+            let charged = ballast_row {
+                charged: generation << 32 | weight,
+                ..row()
+            };
+            whole(read_row(0, 1060, || charged, || MaskId::ANYWHERE)).charged
+        };
+        assert_eq!(read(3, 2048), Some(200.0));
+        assert_eq!(read(1, 2048), None);
+        assert_eq!(read(0, 0), None);
     }
 
     #[test]
@@ -332,6 +355,6 @@ mod tests {
             generation: 4,
             ..row()
         };
-        assert_eq!(read_row(0, 1060, read, DomainSet::all), RowRead::Free);
+        assert_eq!(read_row(0, 1060, read, || MaskId::ANYWHERE), RowRead::Free);
     }
 }

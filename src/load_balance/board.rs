@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use ordered_float::OrderedFloat;
 
+use super::reach::Reach;
 use super::settle::{Band, Member};
 use super::{Config, Domain, DomainPlan, Move, Node, Snapshot, Task, capacity_of};
 use crate::ids::{DomainId, NodeId};
@@ -83,6 +84,7 @@ pub(super) struct Board<'a> {
     pub largest: f64,
     limited: bool,
     distance: BTreeMap<(NodeId, NodeId), u32>,
+    reach: Reach,
     processes: Processes,
     steps: Vec<Step>,
     /// Searches only read the board, but their effort counts.
@@ -99,6 +101,8 @@ impl<'a> Board<'a> {
         shares: &[f64],
         limited: bool,
     ) -> Self {
+        let mut reach = Reach::default();
+        reach.update(&snapshot.masks, &snapshot.domains);
         let mut seats: Vec<Seat> = snapshot.domains.iter().map(seat).collect();
         let mut seat_of = vec![None; seats.len()];
         for (place, seat) in seats.iter().enumerate() {
@@ -130,10 +134,16 @@ impl<'a> Board<'a> {
             seats,
             limited,
             distance: distances(&snapshot.nodes),
+            reach,
             processes: Processes::default(),
             steps: Vec::new(),
             looks: Cell::new(0),
         }
+    }
+
+    /// Whether the item may be in the domain.
+    pub fn allows(&self, item: &Item, seat: usize) -> bool {
+        self.reach.allows(item.task.mask, seat)
     }
 
     /// Whether somebody on the machine gets less than it could use.
@@ -259,7 +269,7 @@ impl<'a> Board<'a> {
             return false;
         };
         let seat = &self.seats[place];
-        seat.capacity <= 0.0 || !item.task.allowed.contains(seat.id)
+        seat.capacity <= 0.0 || !self.allows(item, place)
     }
 
     /// Moves every such task, largest first, to the nearest domain with room
@@ -284,10 +294,7 @@ impl<'a> Board<'a> {
     fn refuge(&self, number: u32) -> Option<usize> {
         let item = &self.items[number as usize];
         let from = item.place?;
-        let suits = |&seat: &usize| {
-            let seat = &self.seats[seat];
-            seat.capacity > 0.0 && item.task.allowed.contains(seat.id)
-        };
+        let suits = |&seat: &usize| self.seats[seat].capacity > 0.0 && self.allows(item, seat);
         (0..self.seats.len()).filter(suits).min_by(|&a, &b| {
             let key = |seat: usize| {
                 let lacks_room = self.seats[seat].gap() + item.share > LEAST;
@@ -454,7 +461,7 @@ impl<'a> Board<'a> {
             }
             None => format!("{:.3}", item.share),
         };
-        let why = if item.task.allowed.contains(from.id) {
+        let why = if self.allows(item, origin) {
             ""
         } else {
             ", which the task may not use"

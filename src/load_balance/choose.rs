@@ -186,7 +186,7 @@ impl Board<'_> {
         let rests = item.task.moved_ago_rounds < self.config.rest_rounds
             && self.seats[from].gap() <= self.config.rest_override + LEAST;
         !rests
-            && item.task.allowed.contains(self.seats[to].id)
+            && self.allows(item, to)
             && (search.leaves_preferred || !self.leaves_preferred(item, from, to))
     }
 

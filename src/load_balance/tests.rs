@@ -9,6 +9,11 @@ use crate::weight::weight_of_nice;
 
 const EPSILON: f64 = 1e-5;
 
+/// The CPUs of a domain here, whatever its capacity.
+fn cpus_of(domain: u32) -> std::ops::Range<u32> {
+    4 * domain..4 * domain + 4
+}
+
 /// Domains as (node, capacity); every remote node is at 21.
 fn machine(domains: &[(u32, f64)]) -> Snapshot {
     let ids: BTreeSet<u32> = domains.iter().map(|&(node, _)| node).collect();
@@ -31,14 +36,16 @@ fn machine(domains: &[(u32, f64)]) -> Snapshot {
                 id: DomainId(id),
                 node: NodeId(node),
                 capacity,
+                cpus: cpus_of(id).map(CpuId).collect(),
             })
             .collect(),
-        tasks: Vec::new(),
+        ..Snapshot::default()
     }
 }
 
 fn task(slot: u32, weight: f64, demand: f64, domain: u32) -> Task {
     Task {
+        id: u64::from(slot),
         task: TaskRef {
             slot,
             generation: 1,
@@ -47,10 +54,12 @@ fn task(slot: u32, weight: f64, demand: f64, domain: u32) -> Task {
         weight,
         demand,
         domain: DomainId(domain),
-        allowed: DomainSet::all(),
+        mask: MaskId::ANYWHERE,
+        group: GroupId::ROOT,
         movable: true,
         preferred_nodes: 0,
         moved_ago_rounds: u32::MAX,
+        lag_ms: 0.0,
     }
 }
 
@@ -85,6 +94,21 @@ impl Snapshot {
             }
         }
         loads
+    }
+
+    /// The mask of the domains whose bits are set.
+    fn confine(&mut self, domains: u64) -> MaskId {
+        let cpus = (0..64)
+            .filter(|domain| domains >> domain & 1 != 0)
+            .flat_map(cpus_of);
+        self.masks.intern_cpus(cpus.map(CpuId))
+    }
+
+    fn may_use(&self, task: &Task, domain: DomainId) -> bool {
+        self.domains[domain.index()]
+            .cpus
+            .iter()
+            .any(|&cpu| self.masks.contains(task.mask, cpu))
     }
 
     fn node_of(&self, domain: DomainId) -> NodeId {
@@ -396,8 +420,9 @@ fn pinned_and_confined_tasks_stay() {
     for task in &mut snapshot.tasks[..3] {
         task.movable = false;
     }
+    let confined = snapshot.confine(0b01);
     for task in &mut snapshot.tasks[3..6] {
-        task.allowed = DomainSet::from_words(&[0b01]);
+        task.mask = confined;
     }
     let plan = planned(&snapshot);
     let slots: BTreeSet<u32> = plan.moves.iter().map(|mv| mv.task.slot).collect();
@@ -409,7 +434,7 @@ fn pinned_and_confined_tasks_stay() {
 #[test]
 fn leaves_a_domain_it_may_not_use() {
     let mut snapshot = machine(&[(0, 4.0), (1, 4.0)]).with(1, 0, 0.0, 0);
-    snapshot.tasks[0].allowed = DomainSet::from_words(&[0b10]);
+    snapshot.tasks[0].mask = snapshot.confine(0b10);
     let plan = planned(&snapshot);
     assert_eq!(plan.moves.len(), 1);
     assert!(plan.moves[0].reason.contains("may not use"));
@@ -468,10 +493,11 @@ fn thousands_of_small_tasks_settle() {
 fn effort_is_bounded() {
     // Most tasks of a crowded domain may go nowhere: every search is long.
     let mut snapshot = machine(&[(0, 4.0), (0, 4.0), (1, 4.0), (1, 4.0)]).with(3_000, 0, 1.0, 0);
+    let confined = snapshot.confine(1);
     for (weight, task) in (1u32..).zip(&mut snapshot.tasks) {
         task.weight = f64::from(weight);
         if !weight.is_multiple_of(10) {
-            task.allowed = DomainSet::from_words(&[1]);
+            task.mask = confined;
         }
     }
     let moves = |max_looks| {
@@ -508,22 +534,27 @@ fn snapshots(
         );
         tasks.prop_map(move |tasks| {
             let mut snapshot = machine(&domains);
-            snapshot.tasks = (0..)
-                .zip(tasks)
-                .map(|(slot, task)| Task {
-                    task: TaskRef {
-                        slot,
-                        generation: 1,
-                    },
+            for (slot, (task, confined_to)) in (0..).zip(tasks) {
+                let mask =
+                    confined_to.map_or(MaskId::ANYWHERE, |domains| snapshot.confine(domains));
+                let row = TaskRef {
+                    slot,
+                    generation: 1,
+                };
+                snapshot.tasks.push(Task {
+                    id: u64::from(slot),
+                    task: row,
+                    mask,
                     ..task
-                })
-                .collect();
+                });
+            }
             snapshot
         })
     })
 }
 
-fn random_task(domains: u32, constrained: bool) -> impl Strategy<Value = Task> {
+/// A task, and the domains it is confined to if it is.
+fn random_task(domains: u32, constrained: bool) -> impl Strategy<Value = (Task, Option<u64>)> {
     let weight = prop_oneof![Just(100.0), (-20..20i32).prop_map(weight_of_nice)];
     let demand = prop_oneof![2 => Just(1.0), 2 => 0.0..1.0f64, 1 => Just(0.0), 1 => 0.0..0.01f64];
     // Mostly crowded: half of the tasks are in domain 0.
@@ -533,15 +564,16 @@ fn random_task(domains: u32, constrained: bool) -> impl Strategy<Value = Task> {
         let mut task = task(0, weight, demand, domain);
         let (mask, bits, pinned, ago, process) = odd;
         task.process = process;
+        let mut confined_to = None;
         if constrained {
             task.movable = pinned != 0;
             task.preferred_nodes = bits >> 32 & 0b100101;
             task.moved_ago_rounds = if ago == 5 { u32::MAX } else { ago };
             if mask < 3 {
-                task.allowed = DomainSet::from_words(&[bits | u64::from(mask == 0) << domain]);
+                confined_to = Some(bits | u64::from(mask == 0) << domain);
             }
         }
-        task
+        (task, confined_to)
     })
 }
 
@@ -609,7 +641,7 @@ proptest! {
         for mv in &plan.moves {
             let task = &snapshot.tasks[mv.index];
             prop_assert_eq!((mv.task, mv.from), (task.task, task.domain));
-            prop_assert!(mv.from != mv.to && task.movable && task.allowed.contains(mv.to));
+            prop_assert!(mv.from != mv.to && task.movable && snapshot.may_use(task, mv.to));
             prop_assert!(snapshot.domains[mv.to.index()].capacity > 0.0);
             prop_assert_eq!(mv.entitlement, plan.entitlements[mv.index]);
             prop_assert!(seen.insert(mv.task));
@@ -685,7 +717,7 @@ proptest! {
     fn evacuates(snapshot in snapshots(true, 6, 40)) {
         let plan = planned(&snapshot);
         for task in &snapshot.applied(&plan, 0).tasks {
-            let refuge = |domain: &Domain| domain.capacity > 0.0 && task.allowed.contains(domain.id);
+            let refuge = |domain: &Domain| domain.capacity > 0.0 && snapshot.may_use(task, domain.id);
             if task.movable && snapshot.domains.iter().any(refuge) {
                 prop_assert!(refuge(&snapshot.domains[task.domain.index()]));
             }

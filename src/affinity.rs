@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which CPUs tasks may use: each set is kept once and named by a `MaskId`.
+//! Never knows domains or nodes, and never asks the kernel.
+
+use std::collections::HashMap;
+
+use crate::ids::{CpuId, MaskId};
+
+/// Sets of CPUs by id. [`MaskId::ANYWHERE`] is every CPU, and always there.
+#[derive(Clone, Debug, Default)]
+pub struct MaskTable {
+    /// The words of the masks after ANYWHERE, in order of id.
+    masks: Vec<Box<[u64]>>,
+    ids: HashMap<Box<[u64]>, MaskId>,
+}
+
+impl MaskTable {
+    /// The id of the set in which CPU i is if bit i % 64 of word i / 64 is set;
+    /// words that are missing are empty. Equal sets have equal ids, and one
+    /// that is known costs no memory.
+    ///
+    /// # Panics
+    /// With more than `u32::MAX` sets.
+    pub fn intern(&mut self, words: &[u64]) -> MaskId {
+        let used = words
+            .iter()
+            .rposition(|&word| word != 0)
+            .map_or(0, |last| last + 1);
+        let words = &words[..used];
+        if let Some(&id) = self.ids.get(words) {
+            return id;
+        }
+        self.masks.push(words.into());
+        let id = MaskId(u32::try_from(self.masks.len()).expect("more sets than a u32 can count"));
+        self.ids.insert(words.into(), id);
+        id
+    }
+
+    /// The id of the set of these CPUs.
+    pub fn intern_cpus(&mut self, cpus: impl IntoIterator<Item = CpuId>) -> MaskId {
+        let mut words: Vec<u64> = Vec::new();
+        for cpu in cpus {
+            let word = cpu.index() / 64;
+            if words.len() <= word {
+                words.resize(word + 1, 0);
+            }
+            words[word] |= 1 << (cpu.0 % 64);
+        }
+        self.intern(&words)
+    }
+
+    /// Whether the set holds the CPU. An id of no set holds none.
+    pub fn contains(&self, mask: MaskId, cpu: CpuId) -> bool {
+        let Some(words) = self.words(mask) else {
+            return mask == MaskId::ANYWHERE;
+        };
+        words
+            .get(cpu.index() / 64)
+            .is_some_and(|word| word >> (cpu.0 % 64) & 1 != 0)
+    }
+
+    /// The words of a set, without zeros at the end; `None` for ANYWHERE, which
+    /// has no last CPU, and for the id of no set.
+    pub fn words(&self, mask: MaskId) -> Option<&[u64]> {
+        let place = mask.index().checked_sub(1)?;
+        self.masks.get(place).map(|words| &words[..])
+    }
+
+    /// Number of sets; ids are 0..len. At least 1.
+    pub fn len(&self) -> usize {
+        self.masks.len() + 1
+    }
+
+    /// Never: ANYWHERE is always there.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Forgets every set but ANYWHERE. Ids given out before are void.
+    pub fn clear(&mut self) {
+        self.masks.clear();
+        self.ids.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_have_equal_ids() {
+        let mut table = MaskTable::default();
+        let first = table.intern(&[0b101, 0, 0]);
+        assert_eq!(first, table.intern(&[0b101]));
+        assert_eq!(first, table.intern_cpus([CpuId(2), CpuId(0), CpuId(2)]));
+        let second = table.intern_cpus([CpuId(64)]);
+        assert_ne!(first, second);
+        assert_eq!(table.words(second), Some(&[0, 1][..]));
+        assert_eq!(table.len(), 3);
+    }
+
+    #[test]
+    fn membership() {
+        let mut table = MaskTable::default();
+        let empty = table.intern(&[]);
+        let some = table.intern_cpus([CpuId(3), CpuId(130)]);
+        for id in 0..200 {
+            let cpu = CpuId(id);
+            assert!(table.contains(MaskId::ANYWHERE, cpu));
+            assert!(!table.contains(empty, cpu));
+            assert!(!table.contains(MaskId(9), cpu));
+            assert_eq!(table.contains(some, cpu), id == 3 || id == 130);
+        }
+        table.clear();
+        assert_eq!(table.len(), 1);
+        assert!(!table.contains(some, CpuId(3)));
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which domains each set of CPUs reaches.
+//! Never looks at tasks: a task's reach is that of its mask.
+
+use super::Domain;
+use crate::affinity::MaskTable;
+use crate::ids::MaskId;
+
+/// For every mask, the domains that hold at least one of its CPUs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reach {
+    /// u64 words of one mask's set of domains.
+    words: usize,
+    /// Bit i of a mask's words: the i-th domain of the snapshot.
+    bits: Vec<u64>,
+    masks: usize,
+}
+
+impl Reach {
+    /// Works the sets out anew, in the memory of the old ones.
+    pub fn update(&mut self, masks: &MaskTable, domains: &[Domain]) {
+        self.words = domains.len().div_ceil(64);
+        self.masks = masks.len();
+        self.bits.clear();
+        self.bits.resize(self.words * self.masks, 0);
+        for mask in 1..self.masks {
+            let id = MaskId(mask as u32);
+            for (place, domain) in domains.iter().enumerate() {
+                if domain.cpus.iter().any(|&cpu| masks.contains(id, cpu)) {
+                    self.bits[mask * self.words + place / 64] |= 1 << (place % 64);
+                }
+            }
+        }
+    }
+
+    /// Whether a task with this mask may be in the domain at `place`. The id
+    /// of no mask may be nowhere.
+    pub fn allows(&self, mask: MaskId, place: usize) -> bool {
+        mask == MaskId::ANYWHERE
+            || (mask.index() < self.masks
+                && self.bits[mask.index() * self.words + place / 64] >> (place % 64) & 1 != 0)
+    }
+}
