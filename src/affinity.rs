@@ -12,7 +12,12 @@ pub struct MaskTable {
     /// The words of the masks after ANYWHERE, in order of id.
     masks: Vec<Box<[u64]>>,
     ids: HashMap<Box<[u64]>, MaskId>,
+    /// Whether each of `masks` was asked for since the last sweep.
+    used: Vec<bool>,
 }
+
+/// Below this many unused sets a sweep is not worth the memory it allocates.
+const WORTH_SWEEPING: usize = 256;
 
 impl MaskTable {
     /// The id of the set in which CPU i is if bit i % 64 of word i / 64 is set;
@@ -28,9 +33,11 @@ impl MaskTable {
             .map_or(0, |last| last + 1);
         let words = &words[..used];
         if let Some(&id) = self.ids.get(words) {
+            self.used[id.index() - 1] = true;
             return id;
         }
         self.masks.push(words.into());
+        self.used.push(true);
         let id = MaskId(u32::try_from(self.masks.len()).expect("more sets than a u32 can count"));
         self.ids.insert(words.into(), id);
         id
@@ -76,10 +83,20 @@ impl MaskTable {
         false
     }
 
-    /// Forgets every set but ANYWHERE. Ids given out before are void.
-    pub fn clear(&mut self) {
-        self.masks.clear();
-        self.ids.clear();
+    /// To be called between two uses of the table: the ids given out before are
+    /// void. Forgets the sets not asked for since the last sweep once they are
+    /// the most.
+    pub fn sweep(&mut self) {
+        let unused = self.used.iter().filter(|used| !**used).count();
+        if unused > WORTH_SWEEPING && 2 * unused > self.masks.len() {
+            let mut used = self.used.iter();
+            self.masks.retain(|_| used.next().copied().unwrap_or(false));
+            self.ids.clear();
+            let ids = (1u32..).map(MaskId);
+            self.ids.extend(self.masks.iter().cloned().zip(ids));
+            self.used.truncate(self.masks.len());
+        }
+        self.used.fill(false);
     }
 }
 
@@ -111,8 +128,23 @@ mod tests {
             assert!(!table.contains(MaskId(9), cpu));
             assert_eq!(table.contains(some, cpu), id == 3 || id == 130);
         }
-        table.clear();
-        assert_eq!(table.len(), 1);
-        assert!(!table.contains(some, CpuId(3)));
+    }
+
+    #[test]
+    fn a_sweep_forgets_what_is_no_longer_asked_for() {
+        let mut table = MaskTable::default();
+        for id in 0..1000 {
+            table.intern_cpus([CpuId(id), CpuId(5000)]);
+        }
+        table.sweep();
+        assert_eq!(table.len(), 1001, "all were asked for");
+        let words = [7, 8];
+        for _ in 0..2 {
+            table.intern(&words);
+            table.sweep();
+        }
+        assert_eq!(table.len(), 2);
+        let kept = table.intern(&words);
+        assert_eq!(table.words(kept), Some(&words[..]));
     }
 }

@@ -17,6 +17,7 @@ use crate::load_balance::{self, Domain, Node, Plan, Snapshot, Task};
 use crate::tuner::{self, CpuUse, Observation, TunerConfig, Tuning};
 use crate::utilisation::CpuShares;
 
+pub mod charge;
 pub mod ledger;
 #[cfg(test)]
 mod tests;
@@ -173,7 +174,7 @@ impl Daemon {
             .map(|(cpu, shares)| (*cpu, shares.lost))
             .collect();
         let now_ns = kernel.beat(&self.present_beat())?;
-        self.masks.clear();
+        self.masks.sweep();
         let report = kernel.rows(now_ns, &mut self.masks, &mut self.rows);
         if report.torn > 0 {
             debug!("{} rows changed while being read", report.torn);
@@ -194,6 +195,7 @@ impl Daemon {
         plan: &Plan,
     ) -> Result<()> {
         self.round = account(snapshot, plan);
+        charge::tell(kernel, self.rows.iter().map(|row| (row, plan.level)));
         self.apply(kernel, plan)
     }
 

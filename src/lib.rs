@@ -16,6 +16,7 @@ pub mod domains;
 pub mod entitlement;
 pub mod ids;
 pub mod kernel;
+pub mod lag;
 pub mod load_balance;
 pub mod run;
 #[cfg(test)]

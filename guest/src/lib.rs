@@ -7,6 +7,7 @@ pub mod checks;
 pub mod cli;
 pub mod cpus;
 pub mod demo;
+pub mod dump;
 pub mod entitlement;
 pub mod kmsg;
 pub mod load;

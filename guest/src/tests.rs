@@ -3,6 +3,7 @@
 //! Never asserts on seconds of a noisy host where a share of CPU time will do.
 
 mod attach;
+mod brain;
 mod crash;
 mod flags;
 mod knob_output;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Test> {
         stats_socket::TESTS,
         spread::TESTS,
         shares::TESTS,
+        brain::TESTS,
         stress::TESTS,
         crash::TESTS,
         topologies::TESTS,
