@@ -7,22 +7,22 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use log::{debug, info};
 
-use crate::affinity::MaskTable;
 use crate::config::Config;
-use crate::demand::{Estimator, RowSample};
-use crate::domains::{Layout, LayoutDomain};
-use crate::ids::{CpuId, DomainId, GroupId};
+use crate::domains::Layout;
+use crate::ids::{CpuId, DomainId};
 use crate::kernel::{Beat, CpuRole, Kernel};
-use crate::load_balance::{self, Domain, Node, Plan, Snapshot, Task};
+use crate::load_balance::{self, Plan, Snapshot};
 use crate::tuner::{self, CpuUse, Observation, TunerConfig, Tuning};
 use crate::utilisation::CpuShares;
 
 pub mod charge;
 pub mod ledger;
+mod observer;
 #[cfg(test)]
 mod tests;
 
 use ledger::Ledger;
+use observer::Observer;
 
 /// What the last round saw and decided, for statistics.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +51,6 @@ pub struct DomainRound {
     pub nr_tasks: usize,
 }
 
-fn members(layout: &Layout) -> Vec<Vec<CpuId>> {
-    let mut members = vec![Vec::new(); layout.domains.len()];
-    for (cpu, domain) in &layout.cpu_domain {
-        members[domain.index()].push(*cpu);
-    }
-    members
-}
-
 /// What is known of the domains before the first round.
 fn capacities(layout: &Layout) -> Vec<DomainRound> {
     let domains = layout.domains.iter();
@@ -73,16 +65,11 @@ fn capacities(layout: &Layout) -> Vec<DomainRound> {
 /// The daemon's memory between steps.
 pub struct Daemon {
     layout: Layout,
-    /// The CPUs of each domain, those that are offline included.
-    members: Vec<Vec<CpuId>>,
     plan_config: load_balance::Config,
     tuner_config: TunerConfig,
     tuning: Option<Tuning>,
-    estimator: Estimator,
+    observer: Observer,
     ledger: Ledger,
-    lost: BTreeMap<CpuId, f64>,
-    masks: MaskTable,
-    rows: Vec<RowSample>,
     round: Round,
 }
 
@@ -92,7 +79,6 @@ impl Daemon {
         let half_life_ns = u64::try_from(config.load_half_life.as_nanos()).unwrap_or(u64::MAX);
         Daemon {
             layout: config.layout.clone(),
-            members: members(&config.layout),
             plan_config: load_balance::Config {
                 enabled: config.load_balance,
                 mempolicy_affinity: config.mempolicy_affinity,
@@ -105,11 +91,8 @@ impl Daemon {
                 kick_greedy_under: config.kick_greedy_under_frac * 100.0,
             },
             tuning: None,
-            estimator: Estimator::new(half_life_ns),
+            observer: Observer::new(config.layout.clone(), half_life_ns),
             ledger: Ledger::default(),
-            lost: BTreeMap::new(),
-            masks: MaskTable::default(),
-            rows: Vec::new(),
             round: Round {
                 domains: capacities(&config.layout),
                 ..Default::default()
@@ -169,19 +152,13 @@ impl Daemon {
         kernel: &mut dyn Kernel,
         shares: &BTreeMap<CpuId, CpuShares>,
     ) -> Result<Snapshot> {
-        self.lost = shares
-            .iter()
-            .map(|(cpu, shares)| (*cpu, shares.lost))
-            .collect();
+        let mut snapshot = Snapshot::default();
         let now_ns = kernel.beat(&self.present_beat())?;
-        self.masks.sweep();
-        let report = kernel.rows(now_ns, &mut self.masks, &mut self.rows);
-        if report.torn > 0 {
-            debug!("{} rows changed while being read", report.torn);
-        }
-        self.estimator.update(now_ns, &self.rows);
+        self.observer.read(kernel, now_ns, &mut snapshot);
         self.ledger.settle(kernel);
-        Ok(self.snapshot(kernel))
+        self.observer
+            .fill(kernel, shares, &self.ledger, &mut snapshot);
+        Ok(snapshot)
     }
 
     /// Ends the round that made `snapshot`: keeps the account, asks for the moves.
@@ -195,7 +172,9 @@ impl Daemon {
         plan: &Plan,
     ) -> Result<()> {
         self.round = account(snapshot, plan);
-        charge::tell(kernel, self.rows.iter().map(|row| (row, plan.level)));
+        self.observer.note_plan(plan);
+        let rows = self.observer.rows().iter();
+        charge::tell(kernel, rows.map(|row| (row, plan.level)));
         self.apply(kernel, plan)
     }
 
@@ -230,58 +209,6 @@ impl Daemon {
         }
     }
 
-    fn snapshot(&self, kernel: &dyn Kernel) -> Snapshot {
-        let nodes = self.layout.nodes.iter().map(|node| Node {
-            id: node.id,
-            distance: node.distance.clone(),
-        });
-        let domains = self.layout.domains.iter().map(|domain| Domain {
-            id: domain.id,
-            node: domain.node,
-            capacity: self.capacity(kernel, domain),
-            cpus: self.online(kernel, domain).collect(),
-        });
-        Snapshot {
-            nodes: nodes.collect(),
-            domains: domains.collect(),
-            masks: self.masks.clone(),
-            tasks: self.rows.iter().map(|row| self.task(row)).collect(),
-        }
-    }
-
-    /// CPUs of the domain that are online, less what interrupts and the
-    /// hypervisor take, scaled by the capacity of its cores.
-    fn capacity(&self, kernel: &dyn Kernel, domain: &LayoutDomain) -> f64 {
-        let per_cpu = domain.capacity / domain.cpus.len().max(1) as f64;
-        self.online(kernel, domain)
-            .map(|cpu| per_cpu * (1.0 - self.lost.get(&cpu).copied().unwrap_or(0.0)))
-            .sum()
-    }
-
-    fn online(&self, kernel: &dyn Kernel, domain: &LayoutDomain) -> impl Iterator<Item = CpuId> {
-        let members = self.members[domain.id.index()].iter().copied();
-        members.filter(|cpu| kernel.is_online(*cpu))
-    }
-
-    /// A task under way counts where it is going, and is not moved again.
-    fn task(&self, row: &RowSample) -> Task {
-        let under_way = self.ledger.target(row.task);
-        Task {
-            id: u64::from(row.pid),
-            task: row.task,
-            process: row.tgid,
-            weight: row.weight,
-            demand: self.estimator.demand(row.task.slot).unwrap_or(0.0),
-            domain: under_way.unwrap_or(row.domain),
-            mask: row.mask,
-            group: GroupId::ROOT,
-            movable: !row.pinned && under_way.is_none(),
-            preferred_nodes: row.preferred_nodes,
-            moved_ago_rounds: self.ledger.moved_ago(row.task),
-            lag_ms: 0.0,
-        }
-    }
-
     fn apply(&mut self, kernel: &mut dyn Kernel, plan: &Plan) -> Result<()> {
         let mut sources: Vec<DomainId> = Vec::new();
         for planned in &plan.moves {
@@ -309,7 +236,7 @@ impl Daemon {
             return;
         }
         let place = |id: DomainId| format!("{}/{id}", self.layout.domains[id.index()].node);
-        let row = &self.rows[planned.index];
+        let row = &self.observer.rows()[planned.index];
         let comm = std::fs::read_to_string(format!("/proc/{}/comm", row.pid));
         info!(
             "move pid {} ({}) {} -> {}: {}",

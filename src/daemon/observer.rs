@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the daemon knows of the machine and its tasks, and the snapshot it makes
+//! of that each round. Never plans, and asks the kernel for nothing but rows.
+
+use std::collections::BTreeMap;
+
+use log::debug;
+
+use super::ledger::Ledger;
+use crate::demand::{Estimator, RowSample};
+use crate::domains::{Layout, LayoutDomain};
+use crate::ids::{CpuId, GroupId};
+use crate::kernel::Kernel;
+use crate::lag::Lags;
+use crate::load_balance::{Domain, Node, Plan, Snapshot, Task};
+use crate::utilisation::CpuShares;
+
+/// Memory from round to round: what tasks did, and what they were owed.
+pub(super) struct Observer {
+    layout: Layout,
+    /// The CPUs of each domain, those that are offline included.
+    members: Vec<Vec<CpuId>>,
+    estimator: Estimator,
+    lags: Lags,
+    /// By slot: the generation and the CPUs the last plan owed it.
+    owed: Vec<(u32, f64)>,
+    rows: Vec<RowSample>,
+}
+
+impl Observer {
+    pub fn new(layout: Layout, half_life_ns: u64) -> Observer {
+        let mut members = vec![Vec::new(); layout.domains.len()];
+        for (cpu, domain) in &layout.cpu_domain {
+            members[domain.index()].push(*cpu);
+        }
+        Observer {
+            layout,
+            members,
+            estimator: Estimator::new(half_life_ns),
+            lags: Lags::default(),
+            owed: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// The rows of the last snapshot, parallel to its tasks.
+    pub fn rows(&self) -> &[RowSample] {
+        &self.rows
+    }
+
+    /// Reads the rows at `now_ns` and brings demands and lags up to date. The
+    /// sets of CPUs they name go into `snapshot`, whose old ones are void.
+    pub fn read(&mut self, kernel: &mut dyn Kernel, now_ns: u64, snapshot: &mut Snapshot) {
+        snapshot.masks.sweep();
+        let report = kernel.rows(now_ns, &mut snapshot.masks, &mut self.rows);
+        if report.torn > 0 {
+            debug!("{} rows changed while being read", report.torn);
+        }
+        self.estimator.update(now_ns, &self.rows);
+        self.account();
+    }
+
+    /// Books what each task had since the last plan against what that owed it.
+    fn account(&mut self) {
+        self.lags.begin_round();
+        for row in &self.rows {
+            let slot = row.task.slot;
+            let owed = self.owed.get(slot as usize);
+            let Some((_, owed)) = owed.filter(|(of, _)| *of == row.task.generation) else {
+                continue;
+            };
+            let (received, waited) = (self.estimator.received(slot), self.estimator.waited(slot));
+            if let (Some(received), Some(waited), Some(interval_ns)) =
+                (received, waited, self.estimator.interval_ns(slot))
+            {
+                self.lags
+                    .account(row.task, *owed, received, waited, interval_ns);
+            }
+        }
+    }
+
+    /// Keeps what a plan on the last snapshot owes each task.
+    pub fn note_plan(&mut self, plan: &Plan) {
+        for (row, &entitlement) in self.rows.iter().zip(&plan.entitlements) {
+            let index = row.task.slot as usize;
+            if self.owed.len() <= index {
+                self.owed.resize(index + 1, (0, 0.0));
+            }
+            self.owed[index] = (row.task.generation, entitlement);
+        }
+    }
+
+    /// Writes the machine and the tasks read last into `snapshot`, in the memory
+    /// of an older one.
+    pub fn fill(
+        &self,
+        kernel: &dyn Kernel,
+        shares: &BTreeMap<CpuId, CpuShares>,
+        ledger: &Ledger,
+        snapshot: &mut Snapshot,
+    ) {
+        if snapshot.domains.is_empty() {
+            self.draw(snapshot);
+        }
+        for (domain, place) in snapshot.domains.iter_mut().zip(&self.layout.domains) {
+            domain.cpus.clear();
+            domain.cpus.extend(self.online(kernel, place));
+            let per_cpu = place.capacity / place.cpus.len().max(1) as f64;
+            let lost = |cpu| shares.get(cpu).map_or(0.0, |shares| shares.lost);
+            let usable = domain.cpus.iter().map(|cpu| per_cpu * (1.0 - lost(cpu)));
+            domain.capacity = usable.sum();
+        }
+        snapshot.tasks.clear();
+        let tasks = self.rows.iter().map(|row| self.task(row, ledger));
+        snapshot.tasks.extend(tasks);
+    }
+
+    /// What of the machine never changes while the scheduler is loaded.
+    fn draw(&self, snapshot: &mut Snapshot) {
+        let nodes = self.layout.nodes.iter().map(|node| Node {
+            id: node.id,
+            distance: node.distance.clone(),
+        });
+        let domains = self.layout.domains.iter().map(|domain| Domain {
+            id: domain.id,
+            node: domain.node,
+            capacity: domain.capacity,
+            cpus: Vec::new(),
+        });
+        snapshot.nodes = nodes.collect();
+        snapshot.domains = domains.collect();
+    }
+
+    fn online(&self, kernel: &dyn Kernel, domain: &LayoutDomain) -> impl Iterator<Item = CpuId> {
+        let members = self.members[domain.id.index()].iter().copied();
+        members.filter(|cpu| kernel.is_online(*cpu))
+    }
+
+    /// A task under way counts where it is going, and is not moved again.
+    fn task(&self, row: &RowSample, ledger: &Ledger) -> Task {
+        let under_way = ledger.target(row.task);
+        Task {
+            id: u64::from(row.pid),
+            task: row.task,
+            process: row.tgid,
+            weight: row.weight,
+            demand: self.estimator.demand(row.task.slot).unwrap_or(0.0),
+            domain: under_way.unwrap_or(row.domain),
+            mask: row.mask,
+            group: GroupId::ROOT,
+            movable: !row.pinned && under_way.is_none(),
+            preferred_nodes: row.preferred_nodes,
+            moved_ago_rounds: ledger.moved_ago(row.task),
+            lag_ms: self.lags.lag_ms(row.task),
+        }
+    }
+}
