@@ -7,7 +7,7 @@ mod peers;
 use std::fmt::Write;
 
 use peers::fluid::{self, Balancer, Outcome};
-use peers::instances::{Sequence, add, crowd, machine, random};
+use peers::instances::{Sequence, crowd, machine, random};
 use peers::{aggregator, fluid::JUDGED_ROUNDS, fluid::SETTLING_ROUNDS};
 use scx_ballast::entitlement::{Claim, fill};
 use scx_ballast::load_balance::Snapshot;

@@ -2,6 +2,8 @@
 //! What the user typed: the command line, its help, and its errors as one line each.
 //! Never reads a file or looks at the machine; that is `Config::from_cli`.
 
+pub mod commands;
+mod errors;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +11,7 @@ use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 use scx_utils::build_id;
 use scx_utils::libbpf_clap_opts::LibbpfOpts;
@@ -17,6 +19,8 @@ use scx_utils::libbpf_clap_opts::LibbpfOpts;
 use crate::cpulist::CpuList;
 use crate::domains::DomainSpec;
 use crate::usage::UsageError;
+use commands::Command;
+use errors::usage_error;
 
 /// The version as the sched_ext family prints it: number and target.
 static VERSION: LazyLock<String> =
@@ -30,12 +34,20 @@ static VERSION: LazyLock<String> =
 /// few moves between domains that let each domain pay. A faster loop tunes
 /// slices and stealing.
 ///
-/// Without --monitor and --help-stats it attaches, which needs root, and
-/// schedules until it gets SIGINT or SIGTERM. If it dies, the kernel's own
-/// scheduler takes over.
+/// Without a command, --monitor and --help-stats it attaches, which needs root,
+/// and schedules until it gets SIGINT or SIGTERM. If it dies, the kernel's own
+/// scheduler takes over. The options below are the scheduler's; each command has
+/// its own, see `scx_ballast COMMAND --help`.
+///
+/// Exit codes: 0 clean, 1 run time error, 2 bad usage.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "scx_ballast", version = VERSION.as_str(), max_term_width = 100)]
+#[command(name = "scx_ballast", version = VERSION.as_str(), max_term_width = 100,
+          args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
 pub struct Cli {
+    /// What to do instead of scheduling.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Time between two rounds of the balancer, in seconds, 0.01 to 3600. Shorter spreads a new
     /// imbalance sooner and costs more CPU time.
     #[arg(short = 'i', long, value_name = "SECS", default_value = "1.0", help_heading = BALANCING,
@@ -318,83 +330,5 @@ fn domain_spec(text: &str) -> Result<DomainSpec, String> {
             .map_err(|error| {
                 format!("{error}; give llc, node, or CPU lists joined by ';' such as '0-3;4-7'")
             }),
-    }
-}
-
-/// clap's error as one line: the flag, what was given, what to give.
-fn usage_error(error: &clap::Error) -> UsageError {
-    let flag = context(error, ContextKind::InvalidArg)
-        .map(|arg| flag_of(&arg))
-        .unwrap_or_default();
-    let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
-    let detail = match error.kind() {
-        ErrorKind::UnknownArgument => unknown_argument(error, &flag),
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation if value.is_empty() => {
-            "it needs a value".to_string()
-        }
-        ErrorKind::InvalidValue => invalid_value(error, &value),
-        ErrorKind::ValueValidation => rejected_value(error, &value),
-        ErrorKind::TooManyValues => format!("it takes no value, and '{value}' was given"),
-        ErrorKind::ArgumentConflict => match context(error, ContextKind::PriorArg) {
-            Some(other) if flag_of(&other) != flag => format!("it excludes {}", flag_of(&other)),
-            _ => "it was given twice; give it once".to_string(),
-        },
-        _ => first_line(error),
-    };
-    if flag.is_empty() {
-        UsageError::plain(detail)
-    } else {
-        UsageError::new(&flag, detail)
-    }
-}
-
-/// `--interval` of clap's `--interval <SECS>`, `--verbose` of `--verbose...`.
-fn flag_of(arg: &str) -> String {
-    let end = arg
-        .find([' ', '[', '=', '.'])
-        .filter(|_| arg.starts_with('-'));
-    arg[..end.unwrap_or(arg.len())].to_string()
-}
-
-fn unknown_argument(error: &clap::Error, arg: &str) -> String {
-    if !arg.starts_with('-') {
-        return "no such command; try --help".to_string();
-    }
-    match context(error, ContextKind::SuggestedArg) {
-        Some(similar) => format!("no such flag; did you mean {}?", flag_of(&similar)),
-        None => "no such flag; try --help".to_string(),
-    }
-}
-
-/// A value that is not one of a few.
-fn invalid_value(error: &clap::Error, value: &str) -> String {
-    match context(error, ContextKind::ValidValue) {
-        Some(valid) => format!("'{value}' is not possible; give one of {valid}"),
-        None => format!("'{value}' is not possible"),
-    }
-}
-
-/// A value that our parser refused; what it said is the error's source.
-fn rejected_value(error: &clap::Error, value: &str) -> String {
-    let reason = std::error::Error::source(error).map(ToString::to_string);
-    match reason {
-        Some(reason) => format!("'{value}' is not possible; {reason}"),
-        None => format!("'{value}' is not possible"),
-    }
-}
-
-/// What clap would say first, without its heading.
-fn first_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_string()
-}
-
-/// One fact of a clap error, as text.
-fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
-    match error.get(kind)? {
-        ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) if !texts.is_empty() => Some(texts.join(", ")),
-        _ => None,
     }
 }

@@ -1,161 +1,339 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Entitlements: what each task is owed on the whole machine, in CPUs.
-//! Never looks at domains, affinity, the clock or the kernel.
+//! Never looks at domains, the clock or the kernel.
 //!
-//! The model: c_i = min(d_i, λ·w_i) with Σc = min(P, Σd). If Σd <= P nobody is
-//! limited and c = d. Otherwise sort by d/w ascending and walk: the tasks met
-//! first need less than the level gives them, so they get their demand; the
-//! rest share what is left by weight. With every d = 1 this is the weight
-//! readjustment of Surplus Fair Scheduling (Chandra et al., OSDI 2000).
+//! **One pot.** c_i = min(d_i, λ·w_i) with Σc = min(P, Σd). If Σd <= P nobody is
+//! limited and c = d. Otherwise there is one λ that uses up P. With every
+//! d = 1 this is the weight readjustment of Surplus Fair Scheduling (Chandra et
+//! al., OSDI 2000). [`Filler`] finds it in linear time.
+//!
+//! **Masks.** A task confined to few CPUs may not get λ·w, and then the others
+//! get more. What is possible: for every set of CPUs, the tasks confined to it
+//! get at most what it has. Among all that is possible, the entitlements are
+//! those that are best for who has the least c/w, then for the next, and so on
+//! (weighted max-min). They are unique; every task has a level of its own with
+//! c = min(d, level·w), and the levels of tasks that share CPUs they both use
+//! are the same.
+//!
+//! They are found by decomposition (Fujishige 1980; Groenevelt 1991): take the
+//! level at which all together get what they can get together. If the CPUs can
+//! carry that (a maximum flow tells), it is the answer. If not, the smallest
+//! minimum cut separates those who are short at this level from the rest: the
+//! level of the former is lower and that of the latter is not, and the CPUs
+//! that the former may use are full and theirs alone. So both are problems of
+//! their own, on CPUs of their own. Nested sets (CPU, domain, node, cpuset) are
+//! the case in which this is filling a tree; they need no code of their own.
+//!
+//! **Groups.** A group could use min(quota, Σ of what its children could use);
+//! its children are the tasks and groups directly in it. From the root down,
+//! what a group got is split among its children by weighted max-min of what
+//! each child gets in total, among all that is possible while groups that were
+//! split before keep what their children got and others keep what they got.
+//! This is not the product of weights: what a satisfied task leaves behind
+//! stays in its group first. It is exact for every group, given what is fixed
+//! when its turn comes. One thing depends on order: of two groups of equal
+//! depth whose totals are fixed but which compete for the same confined CPUs,
+//! the one that is first in the list chooses first.
+//!
+//! **Rounding.** Sums of CPUs that cuts depend on are whole numbers of 2^-40
+//! CPU, so what is decided does not depend on order. Shares are right to about
+//! 1e-12 CPU for each task on the machine.
 
-/// One claim on the machine.
+mod classes;
+mod confined;
+mod fill;
+mod flow;
+mod payout;
+mod tree;
+mod units;
+
+use crate::affinity::MaskTable;
+use crate::ids::{CpuId, GroupId, MaskId};
+use classes::Classes;
+use confined::{Confined, Split};
+use fill::entitlement;
+pub use fill::{Claim, Fill, Filler, fill};
+use payout::Payout;
+use tree::{MIXED, Tree};
+use units::NOTICEABLE;
+
+/// What a CPU can hand out.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Claim {
-    /// Weight, nice 0 = 100. Must be finite and above 0; a claim whose weight
-    /// is not gets nothing.
+pub struct CpuCapacity {
+    /// The CPU.
+    pub cpu: CpuId,
+    /// CPUs it can hand out: 1, or less where other classes take some of it or
+    /// it is slower. What is not above 0 is 0.
+    pub capacity: f64,
+}
+
+/// A control group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// The group it is in; of no meaning for the root. If that does not exist
+    /// or is inside this one, it is the root.
+    pub parent: GroupId,
+    /// Weight among the children of its parent. As that of a [`Claim`].
     pub weight: f64,
-    /// CPUs the claimant could use, finite and >= 0 (a thread: at most 1). A
-    /// claim whose demand is not gets nothing.
-    pub demand: f64,
+    /// CPUs it may use at most; `f64::INFINITY`: no such limit. What is not
+    /// above 0 is 0.
+    pub quota: f64,
 }
 
-/// The outcome for the machine.
+/// A task's claim on the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fill {
-    /// λ, in CPUs per unit of weight. `f64::INFINITY` if nobody is limited.
-    pub level: f64,
-    /// Σ of the entitlements, in CPUs.
-    pub total: f64,
+pub struct TaskClaim {
+    /// As that of a [`Claim`], among the children of its group.
+    pub weight: f64,
+    /// As that of a [`Claim`].
+    pub demand: f64,
+    /// The CPUs it may use. If the problem has none of them, it gets nothing.
+    pub mask: MaskId,
+    /// The group it is in. One that does not exist is the root.
+    pub group: GroupId,
 }
 
-impl Fill {
-    /// Whether somebody gets less than it could use.
-    pub fn is_limited(&self) -> bool {
-        self.level.is_finite()
+impl TaskClaim {
+    fn claim(&self) -> Claim {
+        Claim {
+            weight: self.weight,
+            demand: self.demand,
+        }
     }
 }
 
-/// Solves claims and keeps its scratch memory from round to round.
-#[derive(Debug, Default)]
-pub struct Filler {
-    /// (d/w as ordered bits, index of the claim), ascending.
-    order: Vec<(u64, u32)>,
-    /// Σ weight from this place in `order` to its end.
-    weight_from: Vec<f64>,
+/// Who claims what of which CPUs.
+#[derive(Clone, Copy, Debug)]
+pub struct Problem<'a> {
+    /// The CPUs that there are, each once.
+    pub cpus: &'a [CpuCapacity],
+    /// The sets of CPUs that tasks are confined to.
+    pub masks: &'a MaskTable,
+    /// The groups; the first is the root, and there always is one.
+    pub groups: &'a [Group],
+    /// The tasks. Sums are taken in their order, so that another order may
+    /// change the last bits.
+    pub tasks: &'a [TaskClaim],
 }
 
-impl Filler {
-    /// Writes `entitlements[i]` for `claims[i]` and returns the level. Exact up
-    /// to rounding, O(n log n), and independent of the order of the claims to
-    /// the last bit. A capacity (CPUs) that is not above 0 gives everybody 0.
+/// What decided the entitlements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// One group, and no mask stood in the way: one level for all.
+    #[default]
+    Fill,
+    /// Several groups, and no mask stood in the way.
+    Groups,
+    /// Masks stood in the way.
+    Flow,
+}
+
+/// What each task is owed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entitlements {
+    /// c of each task, in CPUs.
+    pub shares: Vec<f64>,
+    /// The level of each task in its group: CPUs per unit of its own weight,
+    /// c = min(d, level·w). `f64::INFINITY`: it is not limited. 0 for a task
+    /// that has no CPU to run on.
+    pub levels: Vec<f64>,
+    /// The machine's λ: the level that a claim directly in the root would have
+    /// if it were not confined. `f64::INFINITY`: it would not be limited.
+    /// Without any capacity it is 0.
+    pub level: f64,
+    /// Σ c.
+    pub total: f64,
+    /// Of each CPU of the problem, whether somebody who gets less than he could
+    /// use could use it, directly or by displacing others. Such a CPU must be
+    /// full. Somebody held back by a quota, his own or that of a group he is
+    /// in, does not count.
+    pub wanted: Vec<bool>,
+    /// How they were found.
+    pub method: Method,
+}
+
+/// Solves problems and keeps its scratch memory from round to round.
+#[derive(Debug, Default)]
+pub struct Solver {
+    classes: Classes,
+    tree: Tree,
+    filler: Filler,
+    payout: Payout,
+    confined: Confined,
+}
+
+impl Solver {
+    /// Writes what every task is owed. O(n) in the tasks if no mask stands in
+    /// the way; otherwise there is a maximum flow, on mask classes and classes
+    /// of CPUs, for each distinct level of each group, at worst.
     ///
     /// # Panics
-    /// With more than `u32::MAX` claims.
-    pub fn fill(&mut self, claims: &[Claim], capacity: f64, entitlements: &mut Vec<f64>) -> Fill {
-        let capacity = if capacity > 0.0 { capacity } else { 0.0 };
-        entitlements.clear();
-        entitlements.resize(claims.len(), 0.0);
-        self.sort(claims);
-        self.sum_weights(claims);
-        let demand = self
-            .order
-            .iter()
-            .map(|&(_, index)| claims[index as usize].demand)
-            .sum();
-        // A sum that exceeds the capacity by its own rounding limits nobody.
-        let rounding = capacity * f64::EPSILON * self.order.len() as f64;
-        if demand <= capacity + rounding {
-            for &(_, index) in &self.order {
-                entitlements[index as usize] = claims[index as usize].demand;
+    /// With more tasks and groups than a u32 can count.
+    pub fn solve(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
+        self.classes.build(problem);
+        out.shares.clear();
+        out.levels.clear();
+        out.wanted.clear();
+        if problem.groups.len() <= 1 && self.classes.is_uniform() {
+            self.solve_uniform(problem, out);
+        } else {
+            self.solve_tree(problem, out);
+        }
+        out.total = out.shares.iter().sum();
+        out.level = match out.level {
+            _ if !self.classes.has_capacity => 0.0,
+            _ if self.has_room(problem, out.total) => f64::INFINITY,
+            level => level,
+        };
+    }
+
+    /// Whether there is room for one more task directly in the root.
+    fn has_room(&self, problem: &Problem<'_>, total: f64) -> bool {
+        let most = self.classes.total_capacity.min(root_quota(problem));
+        // Each share may have lost a unit to rounding.
+        total + NOTICEABLE + units::cpus(problem.tasks.len() as u64) < most
+    }
+
+    /// One group and one mask class: the tree is not worth building.
+    fn solve_uniform(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
+        let reached = self.classes.reached_capacity;
+        let quota = root_quota(problem);
+        let claims = problem.tasks.iter().map(|task| task.claim().sane());
+        let fill = self.filler.level(claims.clone(), reached.min(quota));
+        let shares = claims.clone().map(|claim| entitlement(claim, fill.level));
+        out.shares.extend(shares);
+        out.levels.resize(problem.tasks.len(), fill.level);
+        out.level = fill.level;
+        let mut claims = claims.zip(&out.shares);
+        let short = fill.is_limited()
+            && reached < quota
+            && claims.any(|(claim, share)| share + NOTICEABLE < claim.demand);
+        let reached = |cpu| short && self.classes.is_reached(cpu);
+        out.wanted.extend((0..problem.cpus.len()).map(reached));
+        out.method = match short && !self.classes.all_reached {
+            true => Method::Flow,
+            false => Method::Fill,
+        };
+    }
+
+    fn solve_tree(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
+        out.shares.resize(problem.tasks.len(), 0.0);
+        out.levels.resize(problem.tasks.len(), 0.0);
+        self.tree.build(problem, &self.classes);
+        let others = self.classes.capacity.len();
+        let most = self.classes.reached_capacity;
+        self.payout
+            .start(&self.tree, self.classes.count, others, most);
+        self.descend(false, out);
+        let several = self.tree.class[0] == MIXED;
+        let mut bind = self.payout.is_short(0) && !self.classes.all_reached;
+        if several {
+            self.confined.build(&self.tree, &self.classes, &self.payout);
+            if !self.confined.is_feasible(&self.classes, &self.payout) {
+                bind = true;
+                self.descend_confined(out);
             }
-            return Fill {
-                level: f64::INFINITY,
-                total: demand,
+        }
+        out.method = match self.tree.len() {
+            _ if bind => Method::Flow,
+            1 => Method::Fill,
+            _ => Method::Groups,
+        };
+        self.find_wanted(several, problem.cpus.len(), out);
+    }
+
+    fn descend_confined(&mut self, out: &mut Entitlements) {
+        let Solver {
+            classes,
+            tree,
+            payout,
+            confined,
+            ..
+        } = self;
+        let most = confined.most(tree, classes, payout);
+        payout.start(tree, classes.count, classes.capacity.len(), most);
+        self.descend(true, out);
+        // The flow of the outcome, for `find_wanted`.
+        self.confined.is_feasible(&self.classes, &self.payout);
+    }
+
+    /// Splits what every group got among its children, from the root down.
+    fn descend(&mut self, confined: bool, out: &mut Entitlements) {
+        let Solver {
+            classes,
+            tree,
+            filler,
+            payout,
+            ..
+        } = self;
+        for &group in &tree.order {
+            let group = group as usize;
+            payout.open(tree, group);
+            let children = tree.children_of(group);
+            if confined && tree.class[group] == MIXED {
+                let split = Split {
+                    tree,
+                    classes,
+                    group,
+                    filler,
+                    payout,
+                    out,
+                };
+                let level = self.confined.split(split);
+                if group == 0 {
+                    out.level = level;
+                }
+                continue;
+            }
+            let level = if payout.is_enough(tree, group) {
+                f64::INFINITY
+            } else {
+                let claims = tree.children[children.clone()].iter();
+                filler
+                    .level(claims.map(|child| child.claim), payout.total[group])
+                    .level
             };
-        }
-        let (met, used) = self.walk(claims, capacity);
-        let (met_order, limited_order) = self.order.split_at(met);
-        for &(_, index) in met_order {
-            entitlements[index as usize] = claims[index as usize].demand;
-        }
-        let left = (capacity - used).max(0.0);
-        let level = left / self.weight_from[met];
-        for &(_, index) in limited_order {
-            let claim = &claims[index as usize];
-            entitlements[index as usize] = claim.demand.min(level * claim.weight);
-        }
-        Fill {
-            level,
-            total: used + left,
-        }
-    }
-
-    /// Orders the valid claims by d/w. Equal ratios are ordered by weight, so
-    /// that sums do not depend on the order of the input.
-    fn sort(&mut self, claims: &[Claim]) {
-        assert!(
-            u32::try_from(claims.len()).is_ok(),
-            "more claims than a u32 can count"
-        );
-        self.order.clear();
-        self.order.extend(
-            (0u32..)
-                .zip(claims)
-                .filter(|(_, claim)| is_valid(claim))
-                .map(
-                    // For numbers >= 0 the bits of an f64 sort as the numbers do; adding 0 turns −0 into 0.
-                    |(index, claim)| ((claim.demand / claim.weight + 0.0).to_bits(), index),
-                ),
-        );
-        self.order.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0).then_with(|| {
-                let (a, b) = (&claims[a.1 as usize], &claims[b.1 as usize]);
-                a.weight
-                    .total_cmp(&b.weight)
-                    .then(a.demand.total_cmp(&b.demand))
-            })
-        });
-    }
-
-    /// Sums from the end, because subtracting a weight of 8668 from a running
-    /// sum would leave its rounding error on the weights of 1.46 that remain.
-    fn sum_weights(&mut self, claims: &[Claim]) {
-        self.weight_from.clear();
-        self.weight_from.resize(self.order.len(), 0.0);
-        let mut sum = 0.0;
-        for (&(_, index), from) in self.order.iter().zip(&mut self.weight_from).rev() {
-            sum += claims[index as usize].weight;
-            *from = sum;
-        }
-    }
-
-    /// How many claims, in order, get their whole demand, and its sum. At most
-    /// all but one: the caller has seen that somebody is limited.
-    fn walk(&self, claims: &[Claim], capacity: f64) -> (usize, f64) {
-        let mut used = 0.0;
-        let last = self.order.len() - 1;
-        for (place, &(_, index)) in self.order[..last].iter().enumerate() {
-            let claim = &claims[index as usize];
-            // λ·w <= d, multiplied out to spare a division for each claim.
-            if (capacity - used) * claim.weight <= claim.demand * self.weight_from[place] {
-                return (place, used);
+            payout.hand_out(tree, group, children, level, out);
+            if group == 0 {
+                out.level = level;
             }
-            used += claim.demand;
         }
-        (last, used)
+    }
+
+    /// `several`: there is more than one mask class, and the network holds the
+    /// flow of the outcome.
+    fn find_wanted(&mut self, several: bool, cpus: usize, out: &mut Entitlements) {
+        let Solver {
+            classes,
+            payout,
+            confined,
+            ..
+        } = self;
+        if !payout.hungry.contains(&true) {
+            out.wanted.resize(cpus, false);
+        } else if several {
+            confined.spread(&mut payout.hungry);
+            let node = |class: &u32| classes.count + *class as usize;
+            out.wanted.extend(
+                classes
+                    .cpu_class
+                    .iter()
+                    .map(|class| payout.hungry[node(class)]),
+            );
+        } else {
+            out.wanted
+                .extend((0..cpus).map(|cpu| classes.is_reached(cpu)));
+        }
     }
 }
 
-/// Solves once, with fresh scratch memory. See [`Filler::fill`].
-pub fn fill(claims: &[Claim], capacity: f64, entitlements: &mut Vec<f64>) -> Fill {
-    Filler::default().fill(claims, capacity, entitlements)
-}
-
-fn is_valid(claim: &Claim) -> bool {
-    claim.weight > 0.0
-        && claim.weight.is_finite()
-        && claim.demand >= 0.0
-        && claim.demand.is_finite()
+/// The quota of the root, of which a problem without groups has none.
+fn root_quota(problem: &Problem<'_>) -> f64 {
+    match problem.groups.first() {
+        Some(root) if root.quota > 0.0 => root.quota,
+        Some(_) => 0.0,
+        None => f64::INFINITY,
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::affinity::MaskTable;
-use crate::entitlement::{Claim, Filler};
+use crate::entitlement::{CpuCapacity, Entitlements, Group, Problem, Solver, TaskClaim};
 use crate::ids::{CpuId, DomainId, GroupId, MaskId, NodeId, TaskRef};
 use board::Board;
 use choose::Search;
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub domains: Vec<Domain>,
     /// The sets of CPUs that tasks are confined to.
     pub masks: MaskTable,
+    /// Control groups, the root first; none: only the root.
+    pub groups: Vec<Group>,
     /// Tasks, in any order.
     pub tasks: Vec<Task>,
 }
@@ -150,6 +152,9 @@ impl Default for Config {
 pub struct Plan {
     /// CPUs owed to each task, parallel to the snapshot's tasks.
     pub entitlements: Vec<f64>,
+    /// The level of each task in its group, parallel to the snapshot's tasks: see
+    /// [`Entitlements::levels`].
+    pub levels: Vec<f64>,
     /// λ, in CPUs per unit of weight; infinite if nobody is limited.
     pub level: f64,
     /// Each domain's sums, in the snapshot's order.
@@ -209,34 +214,58 @@ pub struct Certificate {
 /// to the last bit; `Move::index` alone follows it.
 pub fn plan(snapshot: &Snapshot, config: &Config) -> Plan {
     let order = canonical_order(&snapshot.tasks);
-    let capacity = snapshot.domains.iter().map(capacity_of).sum();
-    let claims: Vec<Claim> = order
-        .iter()
-        .map(|&index| &snapshot.tasks[index])
-        .map(|task| Claim {
-            weight: task.weight,
-            demand: task.demand,
-        })
-        .collect();
-    let mut shares = Vec::new();
-    let fill = Filler::default().fill(&claims, capacity, &mut shares);
-
-    let mut board = Board::new(snapshot, config, &order, &shares, fill.is_limited());
+    let owed = entitlements(snapshot, &order);
+    let mut board = Board::new(
+        snapshot,
+        config,
+        &order,
+        &owed.shares,
+        owed.level.is_finite(),
+    );
     let before = board.loads();
     if config.enabled {
         balance(&mut board, snapshot, config);
     }
-    let mut entitlements = vec![0.0; snapshot.tasks.len()];
-    for (&index, &share) in order.iter().zip(&shares) {
-        entitlements[index] = share;
-    }
+    let in_order_of_the_snapshot = |values: &[f64]| {
+        let mut sorted = vec![0.0; values.len()];
+        for (&index, &value) in order.iter().zip(values) {
+            sorted[index] = value;
+        }
+        sorted
+    };
     Plan {
-        entitlements,
-        level: fill.level,
+        entitlements: in_order_of_the_snapshot(&owed.shares),
+        levels: in_order_of_the_snapshot(&owed.levels),
+        level: owed.level,
         domains: board.domain_plans(&before),
         certificate: certificate::certify(&board, &before),
         moves: board.into_moves(),
     }
+}
+
+/// What each task is owed, in the order given.
+fn entitlements(snapshot: &Snapshot, order: &[usize]) -> Entitlements {
+    let mut cpus: Vec<CpuCapacity> = Vec::new();
+    for domain in &snapshot.domains {
+        let capacity = capacity_of(domain) / domain.cpus.len() as f64;
+        cpus.extend(domain.cpus.iter().map(|&cpu| CpuCapacity { cpu, capacity }));
+    }
+    let tasks = order.iter().map(|&index| &snapshot.tasks[index]);
+    let claim = |task: &Task| TaskClaim {
+        weight: task.weight,
+        demand: task.demand,
+        mask: task.mask,
+        group: task.group,
+    };
+    let mut owed = Entitlements::default();
+    let problem = Problem {
+        cpus: &cpus,
+        masks: &snapshot.masks,
+        groups: &snapshot.groups,
+        tasks: &tasks.map(claim).collect::<Vec<_>>(),
+    };
+    Solver::default().solve(&problem, &mut owed);
+    owed
 }
 
 /// Evacuates, then settles level by level until no level finds a step.

@@ -13,7 +13,7 @@ use scx_ballast::cli::{self, Cli};
 use scx_ballast::config::Config;
 use scx_ballast::topology::Machine;
 use scx_ballast::usage::UsageError;
-use scx_ballast::{run, stats};
+use scx_ballast::{commands, run, stats};
 use simplelog::{ColorChoice, ConfigBuilder, LevelFilter, TermLogger, TerminalMode};
 
 fn main() -> ExitCode {
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
 }
 
 fn work(cli: Cli) -> Result<()> {
+    if let Some(command) = &cli.command {
+        return commands::run(command);
+    }
     if cli.help_stats {
         return stats::describe();
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use crossbeam::channel::select;
 use log::{info, warn};
 use scx_stats::prelude::StatsServer;
@@ -19,7 +19,8 @@ use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::kernel::skel::Scheduler;
 use crate::kernel::{Kernel, preflight};
-use crate::stats::{self, Metrics};
+use crate::snapshot_file::live::Live;
+use crate::stats::{self, Answer, Metrics, Request};
 use crate::topology::Machine;
 use crate::utilisation::Meter;
 
@@ -107,10 +108,11 @@ fn steer(
     scheduler: &mut Scheduler<'_>,
     config: &Config,
     stop: &AtomicBool,
-    server: &StatsServer<(), Metrics>,
+    server: &StatsServer<Request, Answer>,
 ) -> Result<()> {
     let (answers, requests) = server.channels();
     let mut daemon = Daemon::new(config);
+    let mut live = Live::new(&config.layout);
     let balancer = Balancer::start(daemon.plan_config().clone())?;
     let (mut tune_meter, mut balance_meter) = (Meter::start()?, Meter::start()?);
     let mut next_tune = Instant::now();
@@ -134,12 +136,16 @@ fn steer(
             recv(balancer.plans()) -> planned => {
                 let (snapshot, plan) = planned.context("the balancer's thread has ended")?;
                 daemon.end_round(scheduler, &snapshot, &plan)?;
+                live.keep(snapshot);
                 planning = false;
             }
-            recv(requests) -> request => match request {
-                Ok(()) => answers.send(metrics(scheduler, config, &daemon))?,
-                Err(_) => bail!("the statistics server has ended"),
-            },
+            recv(requests) -> request => {
+                let request = request.context("the statistics server has ended")?;
+                answers.send(match request {
+                    Request::Metrics => metrics(scheduler, config, &daemon),
+                    Request::Snapshot => Answer::Snapshot(live.show()),
+                })?;
+            }
             default(due.saturating_duration_since(Instant::now())) => (),
         }
     }
@@ -153,15 +159,16 @@ fn later(due: Instant, period: Duration, now: Instant) -> Instant {
     if next > now { next } else { now + period }
 }
 
-fn metrics(scheduler: &Scheduler<'_>, config: &Config, daemon: &Daemon) -> Metrics {
+fn metrics(scheduler: &Scheduler<'_>, config: &Config, daemon: &Daemon) -> Answer {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    Metrics::gather(
+    let metrics = Metrics::gather(
         &config.layout,
         daemon,
         &scheduler.counters(),
         config.interval,
         since_epoch.unwrap_or_default(),
-    )
+    );
+    Answer::Metrics(Box::new(metrics))
 }
 
 #[cfg(test)]

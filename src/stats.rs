@@ -2,13 +2,14 @@
 //! The statistics served on /var/run/scx/root/stats, and their printed form.
 //! Never computes policy: it shows what the daemon and BPF counted.
 
+mod client;
+mod server;
+
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Result;
-use scx_stats::prelude::*;
 use scx_stats_derive::{Stats, stat_doc};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ use crate::cpulist::format_cpus;
 use crate::daemon::Daemon;
 use crate::domains::Layout;
 use crate::kernel::Counters;
+
+pub use client::{latest_snapshot, monitor};
+pub use server::{Answer, Request, describe, server_data};
 
 /// One domain, in CPUs.
 #[stat_doc]
@@ -254,117 +258,10 @@ fn node_metrics(layout: &Layout, daemon: &Daemon) -> BTreeMap<usize, NodeMetrics
     nodes
 }
 
-/// What the server offers. Each request reaches the daemon as `()` and is
-/// answered with the metrics of that moment.
-pub fn server_data() -> StatsServerData<(), Metrics> {
-    let open: Box<dyn StatsOpener<(), Metrics>> = Box::new(move |_| {
-        let read: Box<dyn StatsReader<(), Metrics>> = Box::new(|_args, (requests, answers)| {
-            requests.send(())?;
-            answers.recv()?.to_json()
-        });
-        Ok(read)
-    });
-    StatsServerData::new()
-        .add_meta(DomainMetrics::meta())
-        .add_meta(NodeMetrics::meta())
-        .add_meta(Metrics::meta())
-        .add_ops("top", StatsOps { open, close: None })
-}
-
-/// Where the family's schedulers serve their statistics.
-const SOCKET: &str = "/var/run/scx/root/stats";
-/// How soon a person who asks to stop is heard, whatever the interval.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// Prints the metrics of the running scheduler every `interval` until `stop`,
-/// waiting for one to be started as long as it takes. Not scx_utils'
-/// `monitor_stats`: that one sleeps the whole interval before it looks at `stop`.
-///
-/// # Errors
-/// The socket may not be read, or standard output cannot be written.
-pub fn monitor(interval: Duration, stop: &AtomicBool) -> Result<()> {
-    let mut earlier = Metrics::default();
-    let mut said = false;
-    while !stop.load(Ordering::Relaxed) {
-        let Some(mut client) = connect()? else {
-            if !said {
-                eprintln!("scx_ballast: no scheduler serves {SOCKET} yet: waiting for one");
-                said = true;
-            }
-            pause(interval.min(Duration::from_secs(1)), stop);
-            continue;
-        };
-        // An error here is the scheduler's end: wait for the next one.
-        while let Ok(metrics) = client.request::<Metrics>("stats", vec![]) {
-            if !print(&metrics, &earlier)? {
-                return Ok(());
-            }
-            earlier = metrics;
-            pause(interval, stop);
-            if stop.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-        }
-        pause(LOOK_EVERY, stop);
-    }
-    Ok(())
-}
-
-/// None while nobody serves the socket.
-fn connect() -> Result<Option<StatsClient>> {
-    let error = match StatsClient::new().set_path(SOCKET).connect(None) {
-        Ok(client) => return Ok(Some(client)),
-        Err(error) => error,
-    };
-    match error
-        .downcast_ref::<std::io::Error>()
-        .map(std::io::Error::kind)
-    {
-        Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
-        _ => Err(error.context(format!(
-            "reading {SOCKET}: run as the scheduler's user, root"
-        ))),
-    }
-}
-
-/// False when nobody reads the output any more (`| head`).
-fn print(metrics: &Metrics, earlier: &Metrics) -> Result<bool> {
-    let mut text = Vec::new();
-    metrics.format(earlier, &mut text)?;
-    text.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    match out.write_all(&text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        written => Ok(written.map(|()| true)?),
-    }
-}
-
-fn pause(total: Duration, stop: &AtomicBool) {
-    let end = Instant::now() + total;
-    while !stop.load(Ordering::Relaxed) {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        std::thread::sleep(left.min(LOOK_EVERY));
-    }
-}
-
-/// Prints what every metric means.
-///
-/// # Errors
-/// Standard output cannot be written.
-pub fn describe() -> Result<()> {
-    let mut text = Vec::new();
-    server_data().describe_meta(&mut text, None)?;
-    match std::io::stdout().write_all(&text) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use scx_stats::prelude::*;
+
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use scx_ballast::demand::{Estimator, RowSample};
 use scx_ballast::entitlement::{Claim, fill};
-use scx_ballast::ids::{DomainId, GroupId, MaskId, NodeId, TaskRef};
+use scx_ballast::ids::{CpuId, DomainId, GroupId, MaskId, NodeId, TaskRef};
 use scx_ballast::load_balance::{Config, Domain, Node, Plan, Snapshot, Task, plan};
 use scx_ballast::weight::weight_of_nice;
 
@@ -146,7 +146,7 @@ impl Machine {
                     id: DomainId(id),
                     node: NodeId(id),
                     capacity,
-                    cpus: Vec::new(),
+                    cpus: (4 * id..4 * id + 4).map(CpuId).collect(),
                 })
                 .collect(),
             tasks: rows.iter().zip(&self.threads).map(task).collect(),

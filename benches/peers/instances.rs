@@ -50,7 +50,7 @@ pub fn machine(nodes: u32, domains: u32, cpus: u32) -> Snapshot {
 }
 
 /// Adds a task with a process of its own.
-pub fn add(snapshot: &mut Snapshot, weight: f64, demand: f64, domain: u32) {
+fn add(snapshot: &mut Snapshot, weight: f64, demand: f64, domain: u32) {
     let slot = snapshot.tasks.len() as u32;
     snapshot.tasks.push(Task {
         id: u64::from(slot),

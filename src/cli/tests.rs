@@ -5,6 +5,7 @@
 use clap::CommandFactory;
 use proptest::prelude::*;
 
+use super::commands::{PlanArgs, SnapshotArgs};
 use super::*;
 
 fn parse_line(args: &[&str]) -> Result<Cli, String> {
@@ -376,6 +377,9 @@ fn every_error_is_one_line_that_names_the_culprit() {
             "\\u{1b}[31m\\n: no such command; try --help",
         ),
         (&["start"], "start: no such command; try --help"),
+        (&["-i", "2", "start"], "start: no such command; try --help"),
+        (&["plam"], "plam: no such command; did you mean plan?"),
+        (&["help", "start"], "start: no such command; try --help"),
         (
             &["-i", "1", "-i", "2"],
             "--interval: it was given twice; give it once",
@@ -410,6 +414,80 @@ fn every_error_is_one_line_that_names_the_culprit() {
     }
 }
 
+#[test]
+fn the_commands_have_options_of_their_own() {
+    let command = |args: &[&str]| parse_line(args).expect("good usage").command;
+    assert_eq!(command(&[]), None);
+    for (args, snapshot, json, mempolicy_affinity) in [
+        (&["plan", "--snapshot", "a b"][..], "a b", false, false),
+        (&["plan", "--snapshot", "-", "--json"], "-", true, false),
+        (
+            &["plan", "--mempolicy-affinity", "--snapshot=x"],
+            "x",
+            false,
+            true,
+        ),
+    ] {
+        let expected = PlanArgs {
+            snapshot: snapshot.into(),
+            json,
+            mempolicy_affinity,
+        };
+        assert_eq!(command(args), Some(Command::Plan(expected)));
+    }
+    for (args, json) in [(&["snapshot"][..], false), (&["snapshot", "--json"], true)] {
+        let expected = Command::Snapshot(SnapshotArgs { json });
+        assert_eq!(command(args), Some(expected));
+    }
+}
+
+#[test]
+fn bad_usage_of_a_command_is_one_line_too() {
+    for (line, expected) in [
+        (
+            &["plan"][..],
+            "--snapshot: it is missing, and needed; try --help",
+        ),
+        (&["plan", "--snapshot"], "--snapshot: it needs a value"),
+        (
+            &["plan", "--snapshot", "a", "--snapshot", "b"],
+            "--snapshot: it was given twice; give it once",
+        ),
+        (
+            &["plan", "--snapshot", "a", "b"],
+            "b: it is one argument too many; try --help",
+        ),
+        (
+            &["plan", "--snapshot", "a", "--json=1"],
+            "--json: it takes no value, and '1' was given",
+        ),
+        (
+            &["plan", "--snapsho", "a"],
+            "--snapsho: no such flag; did you mean --snapshot?",
+        ),
+        (
+            &["plan", "--interval", "1"],
+            "--interval: no such flag; try --help",
+        ),
+        (
+            &["-i", "2", "plan", "--snapshot", "a"],
+            "--interval: plan does not take the scheduler's flags; see `scx_ballast plan --help`",
+        ),
+        (
+            &["-pv", "snapshot"],
+            "--partial, --verbose: snapshot does not take the scheduler's flags; see \
+             `scx_ballast snapshot --help`",
+        ),
+        (
+            &["--relaxed-maps", "true", "snapshot"],
+            "--relaxed-maps: snapshot does not take the scheduler's flags; see `scx_ballast \
+             snapshot --help`",
+        ),
+    ] {
+        assert_eq!(error(line), expected);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn arguments_that_are_not_text() {
@@ -437,6 +515,22 @@ fn help_and_version() {
         "Libbpf Options",
     ] {
         assert!(help.contains(&format!("\n{heading}:\n")), "{heading}");
+    }
+    for (command, words) in [
+        (
+            "plan",
+            &["--snapshot <FILE>", "\"topology\":", "Exit codes:"][..],
+        ),
+        ("snapshot", &["--json", "Exit codes:"]),
+    ] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        let own = match parse_from(["scx_ballast", command, "--help"]) {
+            Ok(Parsed::Print(text)) => text.to_string(),
+            other => panic!("{command}: {other:?}"),
+        };
+        for word in words {
+            assert!(own.contains(word), "{own}");
+        }
     }
     let version = printed("--version");
     assert!(

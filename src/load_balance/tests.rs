@@ -682,7 +682,7 @@ proptest! {
     ) {
         let plain = planned(&snapshot);
         let mut permuted = snapshot.clone();
-        permuted.tasks = shuffled.iter().map(|&i| snapshot.tasks[i].clone()).collect();
+        permuted.tasks = shuffled.iter().map(|&i| snapshot.tasks[i]).collect();
         let mut other = planned(&permuted);
         for mv in &mut other.moves {
             mv.index = shuffled[mv.index];

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The commands besides scheduling: read, let others work, print.
+//! Never attaches anything to the kernel or reads the machine.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::cli::commands::{Command, PlanArgs, SnapshotArgs};
+use crate::load_balance::{self, Config};
+use crate::snapshot_file::{self, Writer};
+use crate::usage::UsageError;
+use crate::{report, stats};
+
+/// The largest snapshot file, in bytes: some five million tasks.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// Does what `command` asks for.
+///
+/// # Errors
+/// Bad input as a [`UsageError`]; otherwise what went wrong at run time.
+pub fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Plan(args) => plan(args),
+        Command::Snapshot(args) => snapshot(args),
+    }
+}
+
+fn plan(args: &PlanArgs) -> Result<()> {
+    let input = snapshot_file::read(&read_file(&args.snapshot)?)?;
+    let config = Config {
+        mempolicy_affinity: args.mempolicy_affinity,
+        ..Config::default()
+    };
+    let plan = load_balance::plan(&input.snapshot, &config);
+    print(&if args.json {
+        report::plan_json(&input, &plan).context("writing the plan as JSON")?
+    } else {
+        report::plan(&input, &plan)
+    })
+}
+
+fn snapshot(args: &SnapshotArgs) -> Result<()> {
+    let answer = stats::latest_snapshot()?;
+    let bytes = serde_json::to_vec(&answer).context("reading the scheduler's answer")?;
+    // Not bad usage: what is wrong is the answer.
+    let input = snapshot_file::read(&bytes)
+        .map_err(|error| anyhow!("the running scheduler's snapshot cannot be read: {error}"))?;
+    print(&if args.json {
+        let writer = Writer::new(&input.snapshot, &input.names);
+        let json = serde_json::to_string_pretty(&writer.file());
+        json.context("writing the snapshot as JSON")? + "\n"
+    } else {
+        report::snapshot(&input)
+    })
+}
+
+/// The bytes of the file, or of standard input for `-`.
+fn read_file(path: &Path) -> Result<Vec<u8>, UsageError> {
+    let wrong = |error: io::Error| {
+        let detail = format!("reading '{}': {error}", path.display());
+        UsageError::new("--snapshot", detail)
+    };
+    let source: Box<dyn Read> = if path.as_os_str() == OsStr::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(wrong)?)
+    };
+    let mut bytes = Vec::new();
+    source
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(wrong)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let detail = format!("'{}' is larger than 1 GiB", path.display());
+        return Err(UsageError::new("--snapshot", detail));
+    }
+    Ok(bytes)
+}
+
+/// A reader who has left (`| head`) has seen enough.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing to standard output"),
+    }
+}

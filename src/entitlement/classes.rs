@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Tasks that may use the same CPUs, and CPUs that the same tasks may use.
+//! Never knows weights, demands or groups.
+
+use super::units::{UNBOUNDED, capacity_units};
+use super::{CpuCapacity, Problem};
+use crate::affinity::MaskTable;
+use crate::ids::{CpuId, MaskId};
+
+/// No class: the mask holds no CPU of the problem.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+/// The classes of a problem. Masks that hold the same CPUs of the problem are
+/// one class, whatever else they hold; CPUs in the same masks are one class.
+/// Mask classes are ordered by size and then by what they hold, so they do not
+/// depend on the ids of the masks.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    /// Number of mask classes.
+    pub count: usize,
+    /// Class of each mask in use.
+    of_mask: Vec<u32>,
+    /// Class of CPUs at each place of the problem's `cpus`.
+    pub cpu_class: Vec<u32>,
+    /// Capacity of each class of CPUs, in units.
+    pub capacity: Vec<u64>,
+    /// Where each mask class begins in `reach`, and the end of the last.
+    start: Vec<u32>,
+    /// The classes of CPUs of each mask class.
+    reach: Vec<u32>,
+    /// Whether every CPU with a capacity is in some mask.
+    pub all_reached: bool,
+    /// Whether any CPU has a capacity.
+    pub has_capacity: bool,
+    /// Σ capacity, in CPUs.
+    pub total_capacity: f64,
+    /// Σ capacity of the CPUs that are in some mask, in CPUs.
+    pub reached_capacity: f64,
+    /// Whether some task has a mask of class `NOWHERE`.
+    any_nowhere: bool,
+    scratch: Scratch,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    used: Vec<bool>,
+    masks: Vec<MaskId>,
+    place: Vec<u32>,
+    by_mask: Rows,
+    by_cpu: Rows,
+}
+
+impl Classes {
+    /// Finds the classes of a problem.
+    pub fn build(&mut self, problem: &Problem<'_>) {
+        self.find_used(problem);
+        self.locate(problem.cpus);
+        self.classify_masks(problem.masks, problem.cpus.len());
+        self.classify_cpus(problem.cpus);
+        self.connect();
+    }
+
+    /// The class of a mask that a task of the problem has.
+    pub fn of(&self, mask: MaskId) -> u32 {
+        self.of_mask.get(mask.index()).copied().unwrap_or(NOWHERE)
+    }
+
+    /// The classes of CPUs that a mask class may use.
+    pub fn reach(&self, class: usize) -> &[u32] {
+        &self.reach[self.start[class] as usize..self.start[class + 1] as usize]
+    }
+
+    /// Whether all tasks may use the same CPUs, and at least one.
+    pub fn is_uniform(&self) -> bool {
+        self.count <= 1 && !self.any_nowhere
+    }
+
+    /// Whether the CPU at this place of the problem's `cpus` is in some mask.
+    pub fn is_reached(&self, cpu: usize) -> bool {
+        self.cpu_class[cpu] != 0 || !self.scratch.by_cpu.first_is_empty()
+    }
+
+    fn find_used(&mut self, problem: &Problem<'_>) {
+        let Scratch { used, masks, .. } = &mut self.scratch;
+        used.clear();
+        used.resize(problem.masks.len(), false);
+        self.any_nowhere = false;
+        for task in problem.tasks {
+            match used.get_mut(task.mask.index()) {
+                Some(used) => *used = true,
+                None => self.any_nowhere = true,
+            }
+        }
+        masks.clear();
+        masks.extend(
+            (0..)
+                .map(MaskId)
+                .zip(used.iter())
+                .filter_map(|(mask, &used)| used.then_some(mask)),
+        );
+    }
+
+    /// Notes where in the problem each CPU is.
+    fn locate(&mut self, cpus: &[CpuCapacity]) {
+        let place = &mut self.scratch.place;
+        place.clear();
+        let ids = cpus.iter().map(|cpu| cpu.cpu.index() + 1).max();
+        place.resize(ids.unwrap_or(0), u32::MAX);
+        for (at, cpu) in (0..).zip(cpus) {
+            place[cpu.cpu.index()] = at;
+        }
+    }
+
+    fn classify_masks(&mut self, table: &MaskTable, nr_cpus: usize) {
+        let Scratch {
+            masks,
+            place,
+            by_mask,
+            ..
+        } = &mut self.scratch;
+        by_mask.clear(masks.len(), nr_cpus);
+        for (row, &mask) in masks.iter().enumerate() {
+            if mask == MaskId::ANYWHERE {
+                (0..nr_cpus).for_each(|cpu| by_mask.set(row, cpu));
+            }
+            for cpu in cpus_of(table.words(mask).unwrap_or(&[])) {
+                if let Some(&at) = place.get(cpu.index())
+                    && at != u32::MAX
+                {
+                    by_mask.set(row, at as usize);
+                }
+            }
+        }
+        by_mask.rank();
+        self.of_mask.clear();
+        self.of_mask.resize(table.len(), NOWHERE);
+        // The empty row, if there is one, has rank 0.
+        let empty = by_mask.first_is_empty();
+        self.any_nowhere |= empty;
+        self.count = by_mask.ranks - usize::from(empty);
+        for (&mask, &rank) in masks.iter().zip(&by_mask.rank) {
+            self.of_mask[mask.index()] = if empty { rank.wrapping_sub(1) } else { rank };
+        }
+    }
+
+    fn classify_cpus(&mut self, cpus: &[CpuCapacity]) {
+        let Scratch {
+            masks,
+            by_mask,
+            by_cpu,
+            ..
+        } = &mut self.scratch;
+        by_cpu.clear(cpus.len(), self.count);
+        for (row, mask) in masks.iter().enumerate() {
+            let class = self.of_mask[mask.index()];
+            if class != NOWHERE {
+                for cpu in by_mask.members(row) {
+                    by_cpu.set(cpu, class as usize);
+                }
+            }
+        }
+        by_cpu.rank();
+        self.cpu_class.clone_from(&by_cpu.rank);
+        self.capacity.clear();
+        self.capacity.resize(by_cpu.ranks, 0);
+        (self.all_reached, self.has_capacity) = (true, false);
+        (self.total_capacity, self.reached_capacity) = (0.0, 0.0);
+        for (at, cpu) in cpus.iter().enumerate() {
+            let capacity = capacity_units(cpu.capacity);
+            let sum = &mut self.capacity[self.cpu_class[at] as usize];
+            *sum = (*sum + capacity).min(UNBOUNDED);
+            self.has_capacity |= capacity > 0;
+            self.total_capacity += cpu.capacity.max(0.0);
+            if self.is_reached(at) {
+                self.reached_capacity += cpu.capacity.max(0.0);
+            } else {
+                self.all_reached &= capacity == 0;
+            }
+        }
+    }
+
+    /// Lists the classes of CPUs of each mask class.
+    fn connect(&mut self) {
+        let by_cpu = &self.scratch.by_cpu;
+        // Each class of CPUs is represented by the first in rank order.
+        let firsts = || by_cpu.representatives();
+        self.start.clear();
+        self.start.resize(self.count + 2, 0);
+        for (_, cpu) in firsts() {
+            for class in by_cpu.members(cpu) {
+                self.start[class + 2] += 1;
+            }
+        }
+        for class in 0..self.count {
+            self.start[class + 2] += self.start[class + 1];
+        }
+        self.reach.clear();
+        self.reach.resize(self.start[self.count + 1] as usize, 0);
+        for (rank, cpu) in firsts() {
+            for class in by_cpu.members(cpu) {
+                let next = &mut self.start[class + 1];
+                self.reach[*next as usize] = rank;
+                *next += 1;
+            }
+        }
+        self.start.truncate(self.count + 1);
+    }
+}
+
+/// The CPUs of a set given as words.
+fn cpus_of(words: &[u64]) -> impl Iterator<Item = CpuId> {
+    ones(words).map(|bit| CpuId(bit as u32))
+}
+
+/// The places of the bits that are set.
+fn ones(words: &[u64]) -> impl Iterator<Item = usize> {
+    words.iter().enumerate().flat_map(|(at, &word)| {
+        std::iter::successors((word != 0).then_some(word), |&word| {
+            let rest = word & (word - 1);
+            (rest != 0).then_some(rest)
+        })
+        .map(move |word| at * 64 + word.trailing_zeros() as usize)
+    })
+}
+
+/// Sets of small numbers, and which of them are equal.
+#[derive(Debug, Default)]
+struct Rows {
+    words_per_row: usize,
+    words: Vec<u64>,
+    /// The rows by size, then by what they hold.
+    order: Vec<u32>,
+    /// Place of each row among the distinct ones in that order.
+    rank: Vec<u32>,
+    /// Number of distinct rows.
+    ranks: usize,
+}
+
+impl Rows {
+    fn clear(&mut self, rows: usize, bits: usize) {
+        // Without bits the rows still exist, and are equal.
+        self.words_per_row = bits.div_ceil(64).max(1);
+        self.words.clear();
+        self.words.resize(rows * self.words_per_row, 0);
+        self.rank.clear();
+        self.rank.resize(rows, 0);
+    }
+
+    fn set(&mut self, row: usize, bit: usize) {
+        self.words[row * self.words_per_row + bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn row(&self, row: usize) -> &[u64] {
+        &self.words[row * self.words_per_row..][..self.words_per_row]
+    }
+
+    fn members(&self, row: usize) -> impl Iterator<Item = usize> {
+        ones(self.row(row))
+    }
+
+    fn rank(&mut self) {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend((0..).take(self.rank.len()));
+        // The sizes go where the ranks will be, to be counted once.
+        for row in 0..self.rank.len() {
+            self.rank[row] = self.row(row).iter().map(|word| word.count_ones()).sum();
+        }
+        let size = |row: u32| self.rank[row as usize];
+        let row = |row: u32| self.row(row as usize);
+        order.sort_unstable_by(|&a, &b| {
+            size(a)
+                .cmp(&size(b))
+                .then_with(|| row(a).cmp(row(b)))
+                .then(a.cmp(&b))
+        });
+        self.order = order;
+        self.ranks = 0;
+        let mut last = None;
+        for at in 0..self.order.len() {
+            let row = self.order[at] as usize;
+            if last.is_none_or(|last| self.row(last) != self.row(row)) {
+                self.ranks += 1;
+            }
+            last = Some(row);
+            self.rank[row] = self.ranks as u32 - 1;
+        }
+    }
+
+    /// Whether the row of rank 0 exists and has no members.
+    fn first_is_empty(&self) -> bool {
+        self.order
+            .first()
+            .is_some_and(|&row| self.members(row as usize).next().is_none())
+    }
+
+    /// One row of each rank, with its rank, in order of rank.
+    fn representatives(&self) -> impl Iterator<Item = (u32, usize)> {
+        let mut next = 0;
+        self.order.iter().filter_map(move |&row| {
+            let rank = self.rank[row as usize];
+            (rank == next).then(|| {
+                next += 1;
+                (rank, row as usize)
+            })
+        })
+    }
+}

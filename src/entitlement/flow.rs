@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Maximum flow in whole numbers from many sources to many drains.
+//! Never knows what its nodes stand for.
+//!
+//! Dinic's algorithm. The network can be cut into regions, which then are
+//! networks of their own: an arc from one region to another carries nothing.
+
+/// The distance of a node that no supply is left for.
+const UNREACHED: u32 = u32::MAX;
+
+/// A network and the last flow in it. Memory is reused.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    /// What enters at each node, and the most that may leave there.
+    pub supply: Vec<u64>,
+    pub drain: Vec<u64>,
+    /// The region of each node.
+    pub region: Vec<u32>,
+    /// Arcs that were added and not yet sorted: from, to, capacity.
+    added: Vec<(u32, u32, u64)>,
+    /// Where the arcs of each node begin, and the end of the last.
+    start: Vec<u32>,
+    arcs: Vec<Arc>,
+    /// Of each arc, whether it led out of a region when that was cut off.
+    full: Vec<bool>,
+    supply_left: Vec<u64>,
+    drain_left: Vec<u64>,
+    /// Arcs from the nearest node with supply left, or `UNREACHED`.
+    distance: Vec<u32>,
+    /// The next arc of each node that is worth a look.
+    next: Vec<u32>,
+    queue: Vec<u32>,
+    path: Vec<u32>,
+}
+
+/// What every flow carries over an arc, as far as cuts tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carries {
+    /// As much as it can.
+    All,
+    /// That depends.
+    Some,
+    /// Nothing: it leads back to a region that was cut off.
+    Nothing,
+}
+
+/// One direction of an arc. A twin in the other direction has capacity 0.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arc {
+    capacity: u64,
+    left: u64,
+    to: u32,
+    twin: u32,
+}
+
+impl Network {
+    /// Forgets everything and has this many nodes, without arcs, in region 0.
+    pub fn clear(&mut self, nodes: usize) {
+        for amounts in [
+            &mut self.supply,
+            &mut self.drain,
+            &mut self.supply_left,
+            &mut self.drain_left,
+        ] {
+            amounts.clear();
+            amounts.resize(nodes, 0);
+        }
+        for places in [&mut self.region, &mut self.distance, &mut self.next] {
+            places.clear();
+            places.resize(nodes, 0);
+        }
+        self.added.clear();
+    }
+
+    /// Adds an arc. [`Network::connect`] must follow the last one.
+    pub fn add(&mut self, from: u32, to: u32, capacity: u64) {
+        self.added.push((from, to, capacity));
+    }
+
+    /// Sorts the arcs by where they begin.
+    pub fn connect(&mut self) {
+        let nodes = self.supply.len();
+        self.start.clear();
+        self.start.resize(nodes + 2, 0);
+        for &(from, to, _) in &self.added {
+            self.start[from as usize + 2] += 1;
+            self.start[to as usize + 2] += 1;
+        }
+        for node in 0..nodes {
+            self.start[node + 2] += self.start[node + 1];
+        }
+        self.arcs.clear();
+        self.arcs.resize(2 * self.added.len(), Arc::default());
+        for &(from, to, capacity) in &self.added {
+            let forth = self.start[from as usize + 1];
+            self.start[from as usize + 1] += 1;
+            let back = self.start[to as usize + 1];
+            self.start[to as usize + 1] += 1;
+            let arc = |capacity, to, twin| Arc {
+                capacity,
+                left: 0,
+                to,
+                twin,
+            };
+            self.arcs[forth as usize] = arc(capacity, to, back);
+            self.arcs[back as usize] = arc(0, from, forth);
+        }
+        self.start.truncate(nodes + 1);
+        self.unite();
+    }
+
+    /// Makes it all one region again, without drains.
+    pub fn unite(&mut self) {
+        self.drain.fill(0);
+        self.region.fill(0);
+        self.full.clear();
+        self.full.resize(self.arcs.len(), false);
+    }
+
+    /// What is known of the arcs that were added from a node, in their order,
+    /// if their capacity is not 0.
+    pub fn arcs_from(&self, node: u32) -> impl Iterator<Item = Carries> {
+        let from = node as usize;
+        let arcs = self.start[from] as usize..self.start[from + 1] as usize;
+        arcs.filter(|&arc| self.arcs[arc].capacity > 0)
+            .map(move |arc| {
+                let to = self.arcs[arc].to;
+                match self.region[to as usize] == self.region[from] {
+                    _ if self.full[arc] => Carries::All,
+                    true => Carries::Some,
+                    false => Carries::Nothing,
+                }
+            })
+    }
+
+    /// Finds a maximum flow among these nodes, all those of one region, from
+    /// nothing. Returns the supply that finds no way.
+    pub fn run(&mut self, nodes: &[u32]) -> u64 {
+        for &node in nodes {
+            let node = node as usize;
+            self.supply_left[node] = self.supply[node];
+            self.drain_left[node] = self.drain[node];
+            for arc in &mut self.arcs[self.start[node] as usize..self.start[node + 1] as usize] {
+                arc.left = arc.capacity;
+            }
+        }
+        while self.measure(nodes) {
+            for &node in nodes {
+                self.next[node as usize] = self.start[node as usize];
+            }
+            for &node in nodes {
+                if self.supply_left[node as usize] > 0 {
+                    self.push_from(node);
+                }
+            }
+        }
+        let left = nodes.iter().map(|&node| self.supply_left[node as usize]);
+        left.fold(0, u64::saturating_add)
+    }
+
+    /// The supply that found a way in the last run, of these nodes.
+    pub fn routed(&self, nodes: &[u32]) -> u64 {
+        let routed = |&node: &u32| self.supply[node as usize] - self.supply_left[node as usize];
+        nodes.iter().map(routed).sum()
+    }
+
+    /// Whether the node is on the source side of the smallest minimum cut: what
+    /// is left of some supply could still get there.
+    pub fn is_short(&self, node: u32) -> bool {
+        self.distance[node as usize] != UNREACHED
+    }
+
+    /// Makes the short ones of a region another, with this number: what arcs
+    /// from there to the others can carry (they are full) leaves here and
+    /// enters there, in `supply` too. Returns all that can leave the region.
+    pub fn cut(&mut self, short: &[u32], number: u32, supply: &mut [u64]) -> u64 {
+        let old = short
+            .first()
+            .map_or(number, |&node| self.region[node as usize]);
+        for &node in short {
+            self.region[node as usize] = number;
+        }
+        let mut leaving = 0u64;
+        for &node in short {
+            let from = node as usize;
+            for at in self.start[from] as usize..self.start[from + 1] as usize {
+                let arc = &self.arcs[at];
+                let to = arc.to as usize;
+                if arc.capacity > 0 && self.region[to] == old {
+                    self.full[at] = true;
+                    self.drain[from] += arc.capacity;
+                    supply[to] += arc.capacity;
+                }
+            }
+            leaving = leaving.saturating_add(self.drain[from]);
+        }
+        leaving
+    }
+
+    /// Marks every node that supply at the marked ones could get to, over
+    /// arcs and by displacing flows of more than `least`.
+    pub fn spread(&mut self, marked: &mut [bool], least: u64) {
+        self.queue.clear();
+        self.queue.extend(
+            (0..)
+                .zip(marked.iter())
+                .filter_map(|(node, &marked)| marked.then_some(node)),
+        );
+        let mut at = 0;
+        while let Some(&node) = self.queue.get(at) {
+            at += 1;
+            for arc in &self.arcs
+                [self.start[node as usize] as usize..self.start[node as usize + 1] as usize]
+            {
+                if arc.left > least && !marked[arc.to as usize] {
+                    marked[arc.to as usize] = true;
+                    self.queue.push(arc.to);
+                }
+            }
+        }
+    }
+
+    /// Measures distances. Returns whether supply that is left gets anywhere.
+    fn measure(&mut self, nodes: &[u32]) -> bool {
+        self.queue.clear();
+        for &node in nodes {
+            self.distance[node as usize] = UNREACHED;
+            if self.supply_left[node as usize] > 0 {
+                self.distance[node as usize] = 0;
+                self.queue.push(node);
+            }
+        }
+        // Nodes farther than the nearest drain are of no use in this round.
+        let mut nearest_drain = UNREACHED;
+        let mut at = 0;
+        while let Some(&node) = self.queue.get(at) {
+            at += 1;
+            let from = node as usize;
+            let distance = self.distance[from];
+            if distance >= nearest_drain {
+                break;
+            }
+            if self.drain_left[from] > 0 {
+                nearest_drain = distance;
+            }
+            for arc in &self.arcs[self.start[from] as usize..self.start[from + 1] as usize] {
+                let to = arc.to as usize;
+                if arc.left > 0
+                    && self.region[to] == self.region[from]
+                    && self.distance[to] == UNREACHED
+                {
+                    self.distance[to] = distance + 1;
+                    self.queue.push(arc.to);
+                }
+            }
+        }
+        nearest_drain != UNREACHED
+    }
+
+    /// Pushes supply of a node along shortest paths until none is left or
+    /// there are no more.
+    fn push_from(&mut self, source: u32) {
+        self.path.clear();
+        let mut node = source;
+        loop {
+            if self.drain_left[node as usize] > 0 {
+                node = self.push(source, node);
+                if self.supply_left[source as usize] == 0 {
+                    return;
+                }
+            } else if let Some(arc) = self.forward(node) {
+                self.path.push(arc);
+                node = self.arcs[arc as usize].to;
+            } else {
+                let Some(arc) = self.path.pop() else { return };
+                node = self.tail(arc);
+                self.next[node as usize] += 1;
+            }
+        }
+    }
+
+    /// The next arc that leads from a node one step farther from the sources.
+    fn forward(&mut self, node: u32) -> Option<u32> {
+        let from = node as usize;
+        let end = self.start[from + 1];
+        while self.next[from] < end {
+            let arc = &self.arcs[self.next[from] as usize];
+            let to = arc.to as usize;
+            if arc.left > 0
+                && self.region[to] == self.region[from]
+                && self.distance[to] == self.distance[from] + 1
+            {
+                return Some(self.next[from]);
+            }
+            self.next[from] += 1;
+        }
+        None
+    }
+
+    /// Pushes what it can along the path into the drain of its last node.
+    /// Leaves the path up to where it is full and returns its last node.
+    fn push(&mut self, source: u32, last: u32) -> u32 {
+        let room = self
+            .path
+            .iter()
+            .map(|&arc| self.arcs[arc as usize].left)
+            .min();
+        let amount = self.supply_left[source as usize]
+            .min(self.drain_left[last as usize])
+            .min(room.unwrap_or(u64::MAX));
+        self.supply_left[source as usize] -= amount;
+        self.drain_left[last as usize] -= amount;
+        let mut full = None;
+        for (step, &arc) in self.path.iter().enumerate() {
+            let twin = self.arcs[arc as usize].twin;
+            self.arcs[arc as usize].left -= amount;
+            self.arcs[twin as usize].left += amount;
+            if full.is_none() && self.arcs[arc as usize].left == 0 {
+                full = Some(step);
+            }
+        }
+        let Some(full) = full else { return last };
+        let tail = self.tail(self.path[full]);
+        self.path.truncate(full);
+        tail
+    }
+
+    fn tail(&self, arc: u32) -> u32 {
+        self.arcs[self.arcs[arc as usize].twin as usize].to
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the scheduler offers on its statistics socket.
+//! Never answers by itself: every request goes to the daemon.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Result;
+use scx_stats::prelude::*;
+use serde_json::Value;
+
+use super::{DomainMetrics, Metrics, NodeMetrics};
+use crate::load_balance::Snapshot;
+use crate::snapshot_file;
+
+/// What the daemon is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The metrics of this moment.
+    Metrics,
+    /// The snapshot of the last round.
+    Snapshot,
+}
+
+/// What it answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// To [`Request::Metrics`].
+    Metrics(Box<Metrics>),
+    /// To [`Request::Snapshot`].
+    Snapshot(Box<Snapshot>),
+}
+
+impl Answer {
+    /// Done by the server's thread: a large snapshot would take the daemon from
+    /// its work.
+    fn to_json(&self) -> Result<Value> {
+        match self {
+            Answer::Metrics(metrics) => metrics.to_json(),
+            Answer::Snapshot(snapshot) => Ok(snapshot_file::live::to_json(snapshot)?),
+        }
+    }
+}
+
+/// The name of the snapshot among what the server offers. Metrics are "top",
+/// which the family's tools ask for.
+pub(super) const SNAPSHOT: &str = "snapshot";
+
+/// What the server offers.
+pub fn server_data() -> StatsServerData<Request, Answer> {
+    StatsServerData::new()
+        .add_meta(DomainMetrics::meta())
+        .add_meta(NodeMetrics::meta())
+        .add_meta(Metrics::meta())
+        .add_ops("top", ops(Request::Metrics))
+        .add_ops(SNAPSHOT, ops(Request::Snapshot))
+}
+
+/// Passes `request` on to the daemon and waits for its answer.
+fn ops(request: Request) -> StatsOps<Request, Answer> {
+    let open: Box<dyn StatsOpener<Request, Answer>> = Box::new(move |_| {
+        let read: Box<dyn StatsReader<Request, Answer>> =
+            Box::new(move |_args, (requests, answers)| {
+                requests.send(request)?;
+                answers.recv()?.to_json()
+            });
+        Ok(read)
+    });
+    StatsOps { open, close: None }
+}
+
+/// Prints what every metric means.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn describe() -> Result<()> {
+    let mut text = Vec::new();
+    server_data().describe_meta(&mut text, None)?;
+    match std::io::stdout().write_all(&text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
