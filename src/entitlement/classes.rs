@@ -4,7 +4,7 @@
 
 use super::units::{UNBOUNDED, capacity_units};
 use super::{CpuCapacity, Problem};
-use crate::affinity::MaskTable;
+use crate::affinity::{MaskTable, ones};
 use crate::ids::{CpuId, MaskId};
 
 /// No class: the mask holds no CPU of the problem.
@@ -210,17 +210,6 @@ impl Classes {
 /// The CPUs of a set given as words.
 fn cpus_of(words: &[u64]) -> impl Iterator<Item = CpuId> {
     ones(words).map(|bit| CpuId(bit as u32))
-}
-
-/// The places of the bits that are set.
-fn ones(words: &[u64]) -> impl Iterator<Item = usize> {
-    words.iter().enumerate().flat_map(|(at, &word)| {
-        std::iter::successors((word != 0).then_some(word), |&word| {
-            let rest = word & (word - 1);
-            (rest != 0).then_some(rest)
-        })
-        .map(move |word| at * 64 + word.trailing_zeros() as usize)
-    })
 }
 
 /// Sets of small numbers, and which of them are equal.

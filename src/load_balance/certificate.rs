@@ -3,99 +3,88 @@
 //! Never looks at how the plan was found.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use ordered_float::OrderedFloat;
 
-use super::Certificate;
-use super::board::{Board, LEAST};
-use crate::ids::NodeId;
+use super::board::{Board, Item, LEAST};
+use super::side::Exchange;
+use super::{Certificate, Remains};
 
-/// Certifies the board's present state; `before` are the loads at the start.
-pub(super) fn certify(board: &Board, before: &[f64]) -> Certificate {
-    let imbalance_after = board
-        .seats
-        .iter()
-        .map(|seat| distance_from_fair(board, seat.gap()))
-        .fold(0.0, f64::max);
+/// Certifies the board's present state against that at the start.
+pub(super) fn certify(board: &Board) -> Certificate {
+    let faults = board.seats.iter().map(|seat| seat.side.fault());
+    let imbalance_after = faults.fold(0.0, f64::max);
     Certificate {
-        cross_node_min: cross_node_min(board, before),
-        moves_min: moves_min(board, before, imbalance_after),
+        cross_node_min: cross_node_min(board),
+        moves_min: moves_min(board, imbalance_after),
         imbalance_after,
-    }
-}
-
-fn distance_from_fair(board: &Board, gap: f64) -> f64 {
-    if board.is_limited() {
-        gap.abs()
-    } else {
-        gap.max(0.0)
+        remains: remains(board, imbalance_after),
     }
 }
 
 /// What a node owes beyond its capacity and the largest remainder must leave
 /// it; what it lacks must come in. Both count the same load: take the larger.
-fn cross_node_min(board: &Board, before: &[f64]) -> f64 {
-    let mut gaps: BTreeMap<NodeId, (f64, f64)> = BTreeMap::new();
-    for (seat, load) in board.seats.iter().zip(before) {
-        let gap = gaps.entry(seat.node).or_default();
-        gap.0 += load - seat.capacity;
-        gap.1 += seat.gap();
-    }
-    let remains = gaps
-        .values()
-        .map(|gap| distance_from_fair(board, gap.1))
-        .fold(0.0, f64::max);
-    let out: f64 = gaps.values().map(|gap| (gap.0 - remains).max(0.0)).sum();
-    let lacking: f64 = gaps.values().map(|gap| (-gap.0 - remains).max(0.0)).sum();
-    let least = if board.is_limited() {
-        out.max(lacking)
-    } else {
-        out
+fn cross_node_min(board: &Board) -> f64 {
+    // The first domain of each node stands for it.
+    let first = |&seat: &usize| {
+        let node = board.seats[seat].node;
+        board.seats[..seat].iter().all(|other| other.node != node)
     };
+    let nodes = || (0..board.seats.len()).filter(first);
+    let remains = nodes()
+        .map(|seat| board.node_side(seat).fault())
+        .fold(0.0, f64::max);
+    let before = |seat: usize| {
+        let node = board.seats[seat].node;
+        let seats = board.seats.iter().filter(|seat| seat.node == node);
+        let change: f64 = seats.map(|seat| seat.before - seat.side.load).sum();
+        board.node_side(seat).plus(change)
+    };
+    let out: f64 = nodes()
+        .map(|seat| (before(seat).over() - remains).max(0.0))
+        .sum();
+    let lacking: f64 = nodes()
+        .map(|seat| (-before(seat).spare() - remains).max(0.0))
+        .sum();
+    let least = out.max(lacking);
     if least > LEAST { least } else { 0.0 }
 }
 
 /// Every domain gets rid of its excess with its largest tasks, or gets what it
 /// lacks in pieces as large as the largest task.
-fn moves_min(board: &Board, before: &[f64], remains: f64) -> usize {
-    let gaps: Vec<f64> = board
-        .seats
-        .iter()
-        .zip(before)
-        .map(|(seat, load)| load - seat.capacity)
-        .collect();
-    let mut shares: Vec<Vec<f64>> = vec![Vec::new(); gaps.len()];
-    for item in board.items.iter().filter(|item| item.task.movable) {
-        if let Some(seat) = board
-            .origin(item)
-            .filter(|&seat| gaps[seat] > remains + LEAST)
-        {
-            shares[seat].push(item.share);
+fn moves_min(board: &Board, remains: f64) -> usize {
+    let before = |seat: usize| {
+        let seat = &board.seats[seat];
+        seat.side.plus(seat.before - seat.side.load)
+    };
+    let excess = |seat: usize| before(seat).over() - remains - LEAST;
+    let lack = |seat: usize| -before(seat).spare() - remains - LEAST;
+    let seats = 0..board.seats.len();
+    let mut out = 0;
+    if seats.clone().any(|seat| excess(seat) > 0.0) {
+        let mut shares: Vec<Vec<f64>> = vec![Vec::new(); board.seats.len()];
+        for item in board.items.iter().filter(|item| board.task(item).movable) {
+            if let Some(seat) = item.origin.filter(|&seat| excess(seat) > 0.0) {
+                shares[seat].push(item.share);
+            }
         }
+        let fewest = seats
+            .clone()
+            .map(|seat| fewest(&mut shares[seat], excess(seat)));
+        out = fewest.sum();
     }
-    let out: usize = gaps
-        .iter()
-        .zip(&mut shares)
-        .map(|(gap, shares)| fewest(shares, gap - remains))
-        .sum();
     let largest = board.largest;
-    let lacking = |gap: &f64| match -gap - remains {
-        lack if lack > LEAST && largest > 0.0 => ((lack - LEAST) / largest).ceil() as usize,
+    let pieces = |seat: usize| match lack(seat) {
+        lack if lack > 0.0 && largest > 0.0 => (lack / largest).ceil() as usize,
         _ => 0,
     };
-    let into: usize = if board.is_limited() {
-        gaps.iter().map(lacking).sum()
-    } else {
-        0
-    };
-    out.max(into)
+    out.max(seats.map(pieces).sum())
 }
 
 /// How many of the largest shares add up to `excess`.
 fn fewest(shares: &mut [f64], excess: f64) -> usize {
     shares.sort_unstable_by_key(|&share| Reverse(OrderedFloat(share)));
-    let mut left = excess - LEAST;
+    let mut left = excess;
     let mut count = 0;
     for share in shares {
         if left <= 0.0 {
@@ -105,4 +94,73 @@ fn fewest(shares: &mut [f64], excess: f64) -> usize {
         count += 1;
     }
     count
+}
+
+/// Why the worst domain is as far off as it is.
+fn remains(board: &Board, imbalance: f64) -> Remains {
+    if imbalance <= LEAST {
+        return Remains::Nothing;
+    }
+    if !board.config.enabled {
+        return Remains::Disabled;
+    }
+    if board.cut_short.get() {
+        return Remains::Budget;
+    }
+    let config = board.config;
+    let within = |side: super::side::Side| {
+        let band = config.band.max(config.remote_band) * side.capacity;
+        side.fault() <= band.min(board.largest) + LEAST
+    };
+    if board.seats.iter().all(|seat| within(seat.side)) {
+        return Remains::WithinBand;
+    }
+    held_back(board, imbalance)
+}
+
+/// What holds back the tasks that would relieve the worst domain, if a task
+/// would.
+fn held_back(board: &Board, imbalance: f64) -> Remains {
+    let worst = |seat: &usize| board.seats[*seat].side.fault() >= imbalance;
+    let Some(worst) = (0..board.seats.len()).find(worst) else {
+        return Remains::Granularity;
+    };
+    let gives = board.seats[worst].side.over() > 0.0;
+    let mut found = Remains::Granularity;
+    for item in &board.items {
+        let Some(from) = item.place.filter(|&place| (place == worst) == gives) else {
+            continue;
+        };
+        let to = match gives {
+            true => roomiest(board, worst),
+            false => worst,
+        };
+        match obstacle(board, item, from, to) {
+            Some(Remains::Confined) => return Remains::Confined,
+            Some(obstacle) => found = obstacle,
+            None => {}
+        }
+    }
+    found
+}
+
+/// Why an item does not go from one domain to another, if it would help there.
+fn obstacle(board: &Board, item: &Item, from: usize, to: usize) -> Option<Remains> {
+    let exchange = Exchange {
+        giver: board.seats[from].side,
+        taker: board.seats[to].side,
+    };
+    if exchange.gain(item.share) <= LEAST {
+        return None;
+    }
+    if !board.task(item).movable || !board.allows(item, to) {
+        return Some(Remains::Confined);
+    }
+    board.rests(item, from).then_some(Remains::Resting)
+}
+
+fn roomiest(board: &Board, but: usize) -> usize {
+    let room = |seat: &usize| OrderedFloat(board.seats[*seat].side.room());
+    let others = (0..board.seats.len()).filter(|&seat| seat != but);
+    others.max_by_key(room).unwrap_or(but)
 }

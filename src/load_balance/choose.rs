@@ -5,63 +5,15 @@
 use std::cmp::Reverse;
 
 use super::board::{Board, Item, LEAST};
+use super::side::Pair;
 
 /// Tasks weighed on each side of the best fit. Enough to find the threads of
 /// one process among equals, few enough that a move does not cost a pass.
-const NEAR: usize = 64;
+const NEAR: usize = 32;
 
 /// A choice that gains this part of the best gain is as good: the cost of the
 /// move decides between them.
 const AS_GOOD: f64 = 0.9;
-
-/// CPUs wrong on the two sides of a move, both above 0.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gaps {
-    pub over: f64,
-    pub under: f64,
-}
-
-impl Gaps {
-    fn gain(self, share: f64) -> f64 {
-        share
-            .min(self.over)
-            .min(self.under)
-            .min(self.over + self.under - share)
-    }
-}
-
-/// A domain to take from and one to give to, as members and as themselves.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pair {
-    pub from: usize,
-    pub to: usize,
-    pub members: Gaps,
-    pub domains: Gaps,
-}
-
-impl Pair {
-    /// CPUs put right on the worse level if `share` CPUs go over.
-    pub fn gain(&self, share: f64) -> f64 {
-        self.members.gain(share).min(self.domains.gain(share))
-    }
-
-    /// The most CPUs that overshoot on no side.
-    fn fit(&self) -> f64 {
-        let Pair {
-            members, domains, ..
-        } = self;
-        members
-            .over
-            .min(members.under)
-            .min(domains.over)
-            .min(domains.under)
-    }
-
-    /// From here on nothing is gained.
-    fn limit(&self) -> f64 {
-        (self.members.over + self.members.under).min(self.domains.over + self.domains.under)
-    }
-}
 
 /// What a search looks for, from what asks least to what asks most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,10 +72,10 @@ impl Board<'_> {
         let split = list.partition_point(|&item| self.share(item) <= fit + LEAST);
         let may = |item: &&u32| self.may_move(**item, pair.from, pair.to, search);
         let smaller = list[..split].iter().rev().filter(may).take(NEAR);
-        let limit = pair.limit();
+        // Gains are concave: past the fit they only fall.
         let larger = list[split..]
             .iter()
-            .take_while(|&&item| self.share(item) < limit)
+            .take_while(|&&item| pair.gain(self.share(item)) > LEAST)
             .filter(may)
             .take(NEAR);
         let near: Vec<(f64, u32)> = smaller
@@ -180,22 +132,28 @@ impl Board<'_> {
         })
     }
 
-    fn may_move(&self, item: u32, from: usize, to: usize, search: Search) -> bool {
+    pub(super) fn may_move(&self, item: u32, from: usize, to: usize, search: Search) -> bool {
         self.look(1);
         let item = &self.items[item as usize];
-        let rests = item.task.moved_ago_rounds < self.config.rest_rounds
-            && self.seats[from].gap() <= self.config.rest_override + LEAST;
-        !rests
+        !self.rests(item, from)
             && self.allows(item, to)
             && (search.leaves_preferred || !self.leaves_preferred(item, from, to))
     }
 
-    fn prefers(&self, item: &Item, seat: usize) -> bool {
-        let node = self.seats[seat].node.0;
-        self.config.mempolicy_affinity && node < 64 && item.task.preferred_nodes >> node & 1 != 0
+    /// Whether the item was moved so lately that it should stay.
+    pub(super) fn rests(&self, item: &Item, from: usize) -> bool {
+        self.task(item).moved_ago_rounds < self.config.rest_rounds
+            && self.seats[from].gap() <= self.config.rest_override + LEAST
     }
 
-    fn leaves_preferred(&self, item: &Item, from: usize, to: usize) -> bool {
+    fn prefers(&self, item: &Item, seat: usize) -> bool {
+        let node = self.seats[seat].node.0;
+        self.config.mempolicy_affinity
+            && node < 64
+            && self.task(item).preferred_nodes >> node & 1 != 0
+    }
+
+    pub(super) fn leaves_preferred(&self, item: &Item, from: usize, to: usize) -> bool {
         self.prefers(item, from) && !self.prefers(item, to)
     }
 
@@ -206,7 +164,7 @@ impl Board<'_> {
             misses_preferred: !self.prefers(item, to),
             moved_in_this_plan: item.moved,
             torn: (self.torn(item, from, to) * 100.0).round() as i64,
-            moved_lately: Reverse(item.task.moved_ago_rounds),
+            moved_lately: Reverse(self.task(item).moved_ago_rounds),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Never looks at tasks: a task's reach is that of its mask.
 
 use super::Domain;
-use crate::affinity::MaskTable;
+use crate::affinity::{MaskTable, ones};
 use crate::ids::MaskId;
 
 /// For every mask, the domains that hold at least one of its CPUs.
@@ -14,6 +14,8 @@ pub(super) struct Reach {
     /// Bit i of a mask's words: the i-th domain of the snapshot.
     bits: Vec<u64>,
     masks: usize,
+    /// By CPU, the place of its domain.
+    places: Vec<Option<usize>>,
 }
 
 impl Reach {
@@ -23,10 +25,19 @@ impl Reach {
         self.masks = masks.len();
         self.bits.clear();
         self.bits.resize(self.words * self.masks, 0);
+        self.places.clear();
+        for (place, domain) in domains.iter().enumerate() {
+            for cpu in &domain.cpus {
+                if self.places.len() <= cpu.index() {
+                    self.places.resize(cpu.index() + 1, None);
+                }
+                self.places[cpu.index()] = Some(place);
+            }
+        }
         for mask in 1..self.masks {
-            let id = MaskId(mask as u32);
-            for (place, domain) in domains.iter().enumerate() {
-                if domain.cpus.iter().any(|&cpu| masks.contains(id, cpu)) {
+            let words = masks.words(MaskId(mask as u32)).unwrap_or_default();
+            for cpu in ones(words) {
+                if let Some(place) = self.places.get(cpu).copied().flatten() {
                     self.bits[mask * self.words + place / 64] |= 1 << (place % 64);
                 }
             }

@@ -3,26 +3,21 @@
 //! Never knows which level it is: a member is a set of domains.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BinaryHeap;
 
 use ordered_float::OrderedFloat;
+use rustc_hash::FxHashMap;
 
-use super::board::{Board, Seat};
-use super::choose::{Choice, Gaps, Pair, Search};
+use super::board::{Board, LEAST, Seat, Why};
+use super::choose::{Choice, Search};
+use super::side::{Exchange, Pair, Side};
 
 /// The nearest partner is taken if it gains this part of what the best could:
 /// distance is worth that much. Otherwise all are compared.
-const NEAR_ENOUGH: f64 = 0.5;
-
-/// A part of the machine to settle: a node, or a domain alone.
-#[derive(Clone, Debug)]
-pub(super) struct Member {
-    /// Indices of the board's seats, all on one node.
-    pub domains: Vec<usize>,
-}
+const NEAR_ENOUGH: f64 = 0.9;
 
 /// How far off a member may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Band {
     /// Part of the member's capacity.
     pub part: f64,
@@ -38,49 +33,84 @@ impl Band {
     pub fn of(self, capacity: f64) -> f64 {
         (self.part * capacity).min(self.most)
     }
-
-    /// The band to settle to.
-    fn inner(self) -> Band {
-        Band {
-            part: self.goal * self.part,
-            most: self.goal * self.most,
-            goal: 1.0,
-        }
-    }
 }
 
 /// One level to settle, and what is known of it.
+#[derive(Debug, Default)]
 pub(super) struct Pass {
-    pub members: Vec<Member>,
+    /// Sets of domains, each on one node.
+    pub members: Vec<Vec<usize>>,
     pub band: Band,
+    /// Whether the members, all domains, share what they have to owe whatever
+    /// that is: one that is as far off as all together is where it should be.
+    relative: bool,
     /// Searches that found nothing, with the state they would find again. Gaps
     /// only shrink while they stay on their side, so only an arrival at the
     /// giver or a departure from the taker can change the answer.
-    failed: HashMap<(Search, usize, usize), (u64, u64)>,
-}
-
-/// Moves tasks between the members of a pass until each is within the band or
-/// this search finds nothing that helps.
-pub(super) fn settle(board: &mut Board, pass: &mut Pass, search: Search) {
-    while let Some(choice) = pass.next(board, search) {
-        let wrong = board.wrong();
-        match choice.partner {
-            Some(partner) => board.swap(choice.item, partner),
-            None => board.apply(choice.item, choice.to, None),
-        }
-        debug_assert!(
-            board.wrong() < wrong,
-            "a step that does not help: {choice:?}"
-        );
-    }
+    failed: FxHashMap<(Search, usize, usize), (u64, u64)>,
+    sides: Vec<Side>,
+    outside: Vec<(f64, usize)>,
 }
 
 impl Pass {
-    pub fn new(members: Vec<Member>, band: Band) -> Self {
+    /// A level of these members.
+    pub fn new(members: Vec<Vec<usize>>) -> Self {
         Pass {
             members,
-            band,
-            failed: HashMap::new(),
+            ..Pass::default()
+        }
+    }
+
+    /// A level of the domains of a node.
+    pub fn of_node(members: Vec<Vec<usize>>) -> Self {
+        Pass {
+            relative: true,
+            ..Pass::new(members)
+        }
+    }
+
+    /// Starts over with a new plan.
+    pub fn begin(&mut self, band: Band) {
+        self.band = band;
+        self.failed.clear();
+    }
+
+    /// Whether a member is outside the band.
+    pub fn is_outside(&mut self, board: &Board) -> bool {
+        self.look(board);
+        let mut sides = self.sides.iter();
+        sides.any(|side| side.fault() > self.band.of(side.capacity) + LEAST)
+    }
+
+    /// Sees where the members are.
+    fn look(&mut self, board: &Board) {
+        self.sides.clear();
+        let sides = self.members.iter().map(|domains| board.side(domains));
+        self.sides.extend(sides);
+        if self.relative {
+            let together = self.sides.iter().copied().fold(Side::default(), Side::and);
+            for side in &mut self.sides {
+                *side = together.target_of(*side);
+            }
+        }
+    }
+
+    /// Once a member is outside the band: moves tasks between the members until
+    /// each is well within it or this search finds nothing that helps.
+    pub fn settle(&mut self, board: &mut Board, search: Search) {
+        if !self.is_outside(board) {
+            return;
+        }
+        while let Some(choice) = self.next(board, search) {
+            let wrong = cfg!(debug_assertions).then(|| board.wrong());
+            match choice.partner {
+                Some(partner) => board.swap(choice.item, partner, Why::Swap),
+                None => board.apply(choice.item, choice.to, Why::Load),
+            }
+            debug_assert!(
+                wrong.is_none_or(|wrong| board.wrong() < wrong + LEAST),
+                "a step that harms: {choice:?}"
+            );
         }
     }
 
@@ -89,34 +119,42 @@ impl Pass {
         if board.budget() < needed {
             return None;
         }
-        let outside = board.outside(&self.members, self.band.inner());
-        let gaps: Vec<f64> = self
-            .members
+        self.look(board);
+        self.find_outside();
+        let outside = std::mem::take(&mut self.outside);
+        let choice = outside
             .iter()
-            .map(|member| board.gap(member))
-            .collect();
-        outside
-            .into_iter()
-            .find_map(|member| self.relieve(board, &gaps, member, search))
+            .find_map(|&(_, member)| self.relieve(board, member, search));
+        self.outside = outside;
+        choice
     }
 
-    /// The best step between this member and one on the other side.
-    fn relieve(
-        &mut self,
-        board: &Board,
-        gaps: &[f64],
-        member: usize,
-        search: Search,
-    ) -> Option<Choice> {
-        let enough = NEAR_ENOUGH * gaps[member].abs().min(board.largest);
+    /// The members further off than the goal, worst first.
+    fn find_outside(&mut self) {
+        let Band { goal, .. } = self.band;
+        self.outside.clear();
+        for (member, side) in self.sides.iter().enumerate() {
+            if side.fault() > goal * self.band.of(side.capacity) + LEAST {
+                self.outside.push((side.fault(), member));
+            }
+        }
+        self.outside
+            .sort_unstable_by_key(|&(fault, member)| (Reverse(OrderedFloat(fault)), member));
+    }
+
+    /// The best step between this member and one that can help it.
+    fn relieve(&mut self, board: &Board, member: usize, search: Search) -> Option<Choice> {
+        let side = self.sides[member];
+        let gives = side.over() > 0.0;
+        let enough = NEAR_ENOUGH * side.fault().min(board.largest);
         let mut best: Option<Choice> = None;
-        for partner in self.partners(board, gaps, member) {
-            let (from, to) = if gaps[member] > 0.0 {
+        for partner in self.partners(board, member, gives) {
+            let (from, to) = if gives {
                 (member, partner)
             } else {
                 (partner, member)
             };
-            let Some(choice) = self.try_pair(board, gaps, from, to, search) else {
+            let Some(choice) = self.try_pair(board, from, to, search) else {
                 continue;
             };
             if choice.gain >= enough {
@@ -129,65 +167,61 @@ impl Pass {
         best
     }
 
-    /// Members on the other side of their capacity: nearest first, then those
-    /// furthest off.
-    fn partners(&self, board: &Board, gaps: &[f64], member: usize) -> Vec<usize> {
-        let seat_of = |member: usize| self.members[member].domains.first().copied();
-        let Some(seat) = seat_of(member) else {
-            return Vec::new();
+    /// Members that can take, or give: nearest first, then those that can most.
+    fn partners(&self, board: &Board, member: usize, gives: bool) -> InOrder<(u32, Most)> {
+        let seat_of = |member: usize| self.members[member].first().copied();
+        let can = |other: usize| match gives {
+            true => self.sides[other].room(),
+            false => self.sides[other].spare(),
         };
-        let mut partners: Vec<(u32, f64, usize)> = (0..gaps.len())
-            .filter(|&other| gaps[other] * gaps[member] < 0.0)
-            .filter_map(|other| {
-                Some((
-                    board.distance(seat, seat_of(other)?),
-                    gaps[other].abs(),
-                    other,
-                ))
-            })
-            .collect();
-        partners
-            .sort_by_key(|&(distance, gap, other)| (distance, Reverse(OrderedFloat(gap)), other));
-        partners.into_iter().map(|(_, _, other)| other).collect()
+        InOrder::new((0..self.sides.len()).filter_map(|other| {
+            let can = can(other);
+            if other == member || can <= LEAST {
+                return None;
+            }
+            let distance = board.distance(seat_of(member)?, seat_of(other)?);
+            Some(((distance, Reverse(OrderedFloat(can))), other))
+        }))
     }
 
     /// The first pair of domains, worst first, that has a step.
     fn try_pair(
         &mut self,
         board: &Board,
-        gaps: &[f64],
         from: usize,
         to: usize,
         search: Search,
     ) -> Option<Choice> {
-        let members = Gaps {
-            over: gaps[from],
-            under: -gaps[to],
+        let members = Exchange {
+            giver: self.sides[from],
+            taker: self.sides[to],
         };
         let state = self.state(board, from, to, search.swap);
-        for giver in self.worst_first(board, from, 1.0) {
-            for taker in self.worst_first(board, to, -1.0) {
+        let least_swap = self.least_swap(from, to);
+        for giver in self.most_first(board, from, Side::over, Side::spare) {
+            for taker in self.most_first(board, to, Side::room, Side::room) {
                 let key = (search, giver, taker);
                 if board.budget() == 0 {
                     return None;
                 }
-                if self.failed.get(&key) == Some(&state) {
+                if !board.may_cross(giver, taker) || self.failed.get(&key) == Some(&state) {
                     continue;
                 }
-                let domains = Gaps {
-                    over: board.seats[giver].gap(),
-                    under: -board.seats[taker].gap(),
-                };
                 let pair = Pair {
                     from: giver,
                     to: taker,
                     members,
-                    domains,
+                    domains: match self.relative {
+                        true => members,
+                        false => Exchange {
+                            giver: board.seats[giver].side,
+                            taker: board.seats[taker].side,
+                        },
+                    },
                 };
-                let choice = if search.swap {
-                    board.best_swap(&pair, search, self.least_swap(board, from, to))
-                } else {
-                    board.best_move(&pair, search)
+                let choice = match search.swap {
+                    true => board.best_swap(&pair, search, least_swap),
+                    false => board.best_move(&pair, search),
                 };
                 if choice.is_some() {
                     return choice;
@@ -199,36 +233,16 @@ impl Pass {
     }
 
     /// A swap costs two moves: it must gain half the tighter band.
-    fn least_swap(&self, board: &Board, from: usize, to: usize) -> f64 {
-        let band = |member: usize| {
-            let domains = &self.members[member].domains;
-            self.band
-                .of(domains.iter().map(|&seat| board.seats[seat].capacity).sum())
-        };
+    fn least_swap(&self, from: usize, to: usize) -> f64 {
+        let band = |member: usize| self.band.of(self.sides[member].capacity);
         0.5 * band(from).min(band(to))
-    }
-
-    /// The domains of a member on one side (sign 1: above capacity).
-    fn worst_first(&self, board: &Board, member: usize, sign: f64) -> Vec<usize> {
-        let gap = |seat: usize| sign * board.seats[seat].gap();
-        let mut seats: Vec<usize> = self.members[member]
-            .domains
-            .iter()
-            .copied()
-            .filter(|&seat| gap(seat) > 0.0)
-            .collect();
-        seats.sort_by_key(|&seat| (Reverse(OrderedFloat(gap(seat))), seat));
-        seats
     }
 
     /// See `failed`. A swap also looks at what came to the taker and left the giver.
     fn state(&self, board: &Board, from: usize, to: usize, swap: bool) -> (u64, u64) {
         let sum = |member: usize, count: fn(&Seat) -> u64| {
-            self.members[member]
-                .domains
-                .iter()
-                .map(|&seat| count(&board.seats[seat]))
-                .sum()
+            let domains = self.members[member].iter();
+            domains.map(|&seat| count(&board.seats[seat])).sum()
         };
         if swap {
             let both = |seat: &Seat| seat.arrivals + seat.departures;
@@ -239,5 +253,46 @@ impl Pass {
                 sum(to, |seat| seat.departures),
             )
         }
+    }
+
+    /// The domains of a member that have some of `can`, those with most of `by`
+    /// first.
+    fn most_first(
+        &self,
+        board: &Board,
+        member: usize,
+        by: fn(Side) -> f64,
+        can: fn(Side) -> f64,
+    ) -> InOrder<Most> {
+        let domains = self.members[member].iter().copied();
+        InOrder::new(domains.filter_map(|seat| {
+            // Alone it is as far off as the member is.
+            let side = match self.relative {
+                true => self.sides[member],
+                false => board.seats[seat].side,
+            };
+            (can(side) > LEAST).then(|| (Reverse(OrderedFloat(by(side))), seat))
+        }))
+    }
+}
+
+/// CPUs, the most first.
+type Most = Reverse<OrderedFloat<f64>>;
+
+/// Numbers by ascending key. Of few the first is mostly all that is asked for,
+/// so they are not sorted.
+struct InOrder<K: Ord>(BinaryHeap<Reverse<(K, usize)>>);
+
+impl<K: Ord> InOrder<K> {
+    fn new(all: impl Iterator<Item = (K, usize)>) -> Self {
+        InOrder(all.map(Reverse).collect())
+    }
+}
+
+impl<K: Ord> Iterator for InOrder<K> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.0.pop().map(|Reverse((_, number))| number)
     }
 }

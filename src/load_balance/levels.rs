@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The levels that are settled, one after the other until none finds a step.
+//! Never moves a task itself.
+
+use super::board::{Board, LEAST};
+use super::choose::Search;
+use super::machine::Machine;
+use super::settle::{Band, Pass};
+use super::side::Side;
+
+/// Of a band, the part that members are settled to, so that the next small
+/// change does not start over; and the part up to which moves are taken back
+/// that are not needed.
+const GOAL: f64 = 0.5;
+const GOOD_ENOUGH: f64 = 0.75;
+
+/// A bound, so that planning ends: two are common, three are seen, four are not.
+const MOST_ROUNDS: usize = 8;
+
+/// Nodes, the domains of each node, and all domains for what these leave. Kept
+/// while the machine has the same shape.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    /// The node of each domain: what the passes were made for.
+    shape: Vec<usize>,
+    passes: Vec<Pass>,
+}
+
+impl Levels {
+    /// Gets ready to settle a board.
+    pub fn begin(&mut self, board: &Board) {
+        let machine = &board.machine;
+        let shape = || (0..board.seats.len()).map(|seat| machine.node(seat));
+        if !self.shape.iter().copied().eq(shape()) {
+            self.shape.clear();
+            self.shape.extend(shape());
+            self.passes = passes(machine, &self.shape);
+        }
+        let band = |part| Band {
+            part,
+            most: board.largest,
+            goal: GOAL,
+        };
+        let local = band(board.config.band);
+        let remote = band(board.config.remote_band);
+        let several = machine.nodes() > 1;
+        let last = self.passes.len().saturating_sub(1);
+        for (place, pass) in self.passes.iter_mut().enumerate() {
+            pass.begin(match place {
+                0 if several => remote,
+                // Balanced nodes can leave domains off that only a remote one
+                // can relieve. Where somebody is short that is worth crossing
+                // only for more than a task: less is noise, and would cross back.
+                _ if several && place == last => match board.is_limited() {
+                    true => Band {
+                        part: f64::MAX,
+                        goal: 1.0,
+                        ..remote
+                    },
+                    false => remote,
+                },
+                _ => local,
+            });
+        }
+    }
+
+    /// Whether nothing is further off than its band.
+    pub fn are_settled(&mut self, board: &Board) -> bool {
+        !self.passes.iter_mut().any(|pass| pass.is_outside(board))
+    }
+
+    /// Settles, and takes back what turned out not to be needed. That can make
+    /// way for another step, rarely more than once.
+    pub fn balance(&mut self, board: &mut Board) {
+        for _ in 0..MOST_ROUNDS {
+            self.settle(board);
+            if !self.prune(board) {
+                return;
+            }
+        }
+    }
+
+    /// Settles level by level, with searches that ask ever more, until no level
+    /// finds a step.
+    fn settle(&mut self, board: &mut Board) {
+        let searches = Search::all(board.config.mempolicy_affinity);
+        let mut next = 0;
+        while let Some(&search) = searches.get(next) {
+            let steps_before = board.steps.len();
+            for pass in &mut self.passes {
+                pass.settle(board, search);
+            }
+            // A step can make way for what asks less: start over.
+            next = match board.steps.len() > steps_before {
+                true => 0,
+                false => next + 1,
+            };
+        }
+    }
+
+    /// Takes back the moves that turn out not to be needed, smallest first: what
+    /// many small steps have done, a later one may have done again. Returns whether
+    /// there were any.
+    fn prune(&self, board: &mut Board) -> bool {
+        let mut moved: Vec<u32> = board.steps.iter().map(|step| step.item).collect();
+        moved.sort_unstable_by(|&a, &b| board.share(a).total_cmp(&board.share(b)).then(a.cmp(&b)));
+        moved.dedup();
+        let mut pruned = false;
+        for item in moved {
+            let moved = &board.items[item as usize];
+            let (Some(at), Some(origin)) = (moved.place, moved.origin) else {
+                continue;
+            };
+            if at == origin || !super::evacuate::suits(board, moved, origin) {
+                continue;
+            }
+            let before = self.faults(board, at, origin);
+            board.put(item, origin);
+            let after = self.faults(board, at, origin);
+            if after
+                .iter()
+                .zip(&before)
+                .any(|(after, before)| *after > before + LEAST)
+            {
+                board.put(item, at);
+            } else {
+                pruned = true;
+            }
+        }
+        pruned
+    }
+
+    /// How much further off than good enough two domains and their nodes are.
+    fn faults(&self, board: &Board, a: usize, b: usize) -> [f64; 4] {
+        let fault = |pass: &Pass, side: Side| {
+            (side.fault() - GOOD_ENOUGH * pass.band.of(side.capacity)).max(0.0)
+        };
+        let several = board.machine.nodes() > 1;
+        let node = |seat: usize| match several {
+            true => fault(&self.passes[0], board.node_side(seat)),
+            false => 0.0,
+        };
+        // The pass of the first node's domains has the band of all of them.
+        let local = &self.passes[usize::from(several)];
+        let domain = |seat: usize| fault(local, board.seats[seat].side);
+        [domain(a), domain(b), node(a), node(b)]
+    }
+}
+
+/// Nodes, the domains of each node, and all domains.
+fn passes(machine: &Machine, shape: &[usize]) -> Vec<Pass> {
+    let of_node = |node| -> Vec<usize> {
+        let domains = 0..shape.len();
+        domains.filter(|&domain| shape[domain] == node).collect()
+    };
+    let nodes: Vec<Vec<usize>> = (0..machine.nodes()).map(of_node).collect();
+    let singles = |domains: &[usize]| domains.iter().map(|&domain| vec![domain]).collect();
+    let inside = nodes.iter().map(|domains| Pass::of_node(singles(domains)));
+    let mut passes: Vec<Pass> = inside.collect();
+    if nodes.len() > 1 {
+        let all: Vec<usize> = (0..shape.len()).collect();
+        passes.push(Pass::new(singles(&all)));
+        passes.insert(0, Pass::new(nodes));
+    }
+    passes
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a plan says: entitlements, moves, and what they are worth.
+//! Never computes any of it.
+
+use std::fmt;
+
+use crate::ids::{DomainId, TaskRef};
+
+/// What every task is owed, and the moves that let the domains pay it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// CPUs owed to each task, parallel to the snapshot's tasks.
+    pub entitlements: Vec<f64>,
+    /// The level of each task in its group, parallel to the snapshot's tasks: see
+    /// [`Entitlements::levels`].
+    pub levels: Vec<f64>,
+    /// λ, in CPUs per unit of weight; infinite if nobody is limited.
+    pub level: f64,
+    /// Each domain's sums, in the snapshot's order.
+    pub domains: Vec<DomainPlan>,
+    /// The moves, at most one a task, in the order they were decided.
+    pub moves: Vec<Move>,
+    /// What had to be done and what remains.
+    pub certificate: Certificate,
+}
+
+/// Σ entitlement of one domain, in CPUs, against its capacity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DomainPlan {
+    /// The domain.
+    pub id: DomainId,
+    /// CPUs it can hand out.
+    pub capacity: f64,
+    /// CPUs it owes in the snapshot.
+    pub before: f64,
+    /// CPUs it owes once the moves are applied.
+    pub after: f64,
+}
+
+/// One task to move.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    /// The task.
+    pub task: TaskRef,
+    /// Its place in the snapshot's tasks.
+    pub index: usize,
+    /// Where it is.
+    pub from: DomainId,
+    /// Where it is to go.
+    pub to: DomainId,
+    /// CPUs it is owed.
+    pub entitlement: f64,
+    /// Why, in one sentence with the numbers in CPUs.
+    pub reason: String,
+}
+
+/// Proof that a plan does not do more than it must, and what it leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Certificate {
+    /// CPUs of entitlement that must cross nodes in any plan that leaves no
+    /// node further from its capacity than this one leaves the worst.
+    pub cross_node_min: f64,
+    /// No plan that leaves no domain further off than `imbalance_after` has
+    /// fewer moves than this. A lower bound, not always reached.
+    pub moves_min: usize,
+    /// The largest distance of a domain from a fair load, in CPUs: what it owes
+    /// beyond its capacity, or what it lacks while somebody who gets less than he
+    /// could use could use it.
+    pub imbalance_after: f64,
+    /// Why that remains.
+    pub remains: Remains,
+}
+
+/// Why a plan leaves an imbalance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remains {
+    /// It leaves none.
+    #[default]
+    Nothing,
+    /// It is within the band that is not worth a move.
+    WithinBand,
+    /// Balancing is switched off.
+    Disabled,
+    /// What one plan may do is used up; the next goes on.
+    Budget,
+    /// Tasks that would help rest: they were moved lately, or are on their way.
+    Resting,
+    /// Tasks that would help may not run where there is room.
+    Confined,
+    /// Every task, and every exchange of two, is too large to help.
+    Granularity,
+}
+
+impl fmt::Display for Remains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Remains::Nothing => "nothing remains",
+            Remains::WithinBand => "it is too little to be worth a move",
+            Remains::Disabled => "balancing is switched off",
+            Remains::Budget => "one round may do no more, the next goes on",
+            Remains::Resting => "tasks that would help were moved lately and rest",
+            Remains::Confined => "tasks that would help may not run where there is room",
+            Remains::Granularity => "every task, and every exchange of two, is too large to help",
+        })
+    }
+}
