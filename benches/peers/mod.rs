@@ -5,4 +5,5 @@
 pub mod aggregator;
 pub mod fluid;
 pub mod instances;
+pub mod quality;
 pub mod rusty;

@@ -44,6 +44,10 @@ pub(super) struct Seat {
     pub sorted: Vec<u32>,
     /// Σ share · lag of its items, in CPUs · ms.
     pub lag: f64,
+    /// Lag of the movable task that is most behind, and of that which is most
+    /// ahead, in the snapshot, ms.
+    pub most_behind: f64,
+    pub most_ahead: f64,
     /// Items that came and that left: what tells a stale search from a fresh one.
     pub arrivals: u64,
     pub departures: u64,
@@ -219,6 +223,10 @@ impl<'a> Board<'a> {
             let seat = &mut self.seats[place];
             seat.side.load += share;
             seat.lag += share * task.lag_ms;
+            if task.movable && share >= self.config.least_share.max(LEAST) {
+                seat.most_behind = seat.most_behind.max(task.lag_ms);
+                seat.most_ahead = seat.most_ahead.min(task.lag_ms);
+            }
             let stays = seat.side.capacity > 0.0 && self.reach.allows(task.mask, place);
             self.has_evacuees |= task.movable && !stays;
         }
@@ -437,6 +445,8 @@ impl Seat {
             before: 0.0,
             sorted: Vec::new(),
             lag: 0.0,
+            most_behind: f64::NEG_INFINITY,
+            most_ahead: f64::INFINITY,
             arrivals: 0,
             departures: 0,
         }

@@ -10,6 +10,9 @@
 //! domain fall behind, those of the other get ahead, and once the difference
 //! has reached a bound it is the others' turn. The bound grows with distance,
 //! and lag is what the daemon accounts (see [`crate::lag`]).
+//!
+//! Where no transfer turns two domains round, as with one task of 1 CPU and 15
+//! of 7/15, the task that is most behind and one that is most ahead change places.
 
 use super::board::{Board, LEAST, Why};
 use super::choose::Search;
@@ -24,28 +27,49 @@ struct Turn {
     item: u32,
     partner: Option<u32>,
     to: usize,
-    /// How far those that stay in a crowd are behind, ms.
+    /// How far the item is behind, less its partner, ms.
     lag_ms: f64,
+}
+
+/// Two domains of which it may be time to turn them round.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    from: usize,
+    to: usize,
+    /// By how much more than the bound the tasks of the one are behind those of
+    /// the other, in ms.
+    together_ms: f64,
+    /// The same for the one task that is most behind and the one most ahead.
+    alone_ms: f64,
+    bound_ms: f64,
 }
 
 /// Whether the tasks of some domain are so far behind those of a better-off one
 /// that it may be their turn.
 pub(super) fn is_due(board: &Board) -> bool {
-    pairs(board).next().is_some()
+    due(board).next().is_some()
 }
 
 /// Takes at most one turn for each domain, the longest overdue first.
 pub(super) fn rotate(board: &mut Board) {
-    let mut due: Vec<(f64, usize, usize)> = pairs(board).collect();
-    due.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    let mut pairs: Vec<Due> = due(board).collect();
+    pairs.sort_unstable_by(|a, b| {
+        let longest = b.together_ms.max(b.alone_ms);
+        longest
+            .total_cmp(&a.together_ms.max(a.alone_ms))
+            .then((a.from, a.to).cmp(&(b.from, b.to)))
+    });
     let mut has_had_a_turn = vec![false; board.seats.len()];
-    for (_, from, to) in due {
+    for pair in pairs {
+        let Due { from, to, .. } = pair;
         if has_had_a_turn[from] || has_had_a_turn[to] || !board.may_cross(from, to) {
             continue;
         }
-        let Some(turn) = turn(board, from, to) else {
-            continue;
+        let turn = match turn(board, from, to) {
+            Some(turn) => Some(turn).filter(|_| pair.together_ms > 0.0),
+            None => change_of_places(board, &pair),
         };
+        let Some(turn) = turn else { continue };
         match turn.partner {
             Some(partner) => board.swap(turn.item, partner, Why::TurnSwap),
             None => board.apply(turn.item, turn.to, Why::Turn),
@@ -69,24 +93,31 @@ fn crowding(board: &Board, seat: usize, change: f64) -> f64 {
     (side.load + change) / side.capacity
 }
 
-/// Domains and better-off ones whose tasks are ahead by more than the bound, by
-/// how much more.
-fn pairs(board: &Board) -> impl Iterator<Item = (f64, usize, usize)> {
+/// Crowded domains and better-off ones whose tasks are ahead by more than the bound.
+fn due(board: &Board) -> impl Iterator<Item = Due> {
     let seats = 0..board.seats.len();
     let crowded = seats.clone().filter(|&seat| {
         let side = board.seats[seat].side;
-        side.capacity > 0.0 && side.over() > LEAST && board.seats[seat].lag > 0.0
+        side.capacity > 0.0 && side.over() > LEAST
     });
-    crowded.flat_map(move |from| {
-        seats.clone().filter_map(move |to| {
-            let bound_ms =
-                board.config.lag_bound_ms * f64::from(board.distance(from, to)) / DISTANCE_UNIT;
-            let overdue_ms = behind(board, from) - behind(board, to) - bound_ms;
-            let better_off = board.seats[to].side.room() > LEAST
-                && crowding(board, to, 0.0) < crowding(board, from, 0.0);
-            (from != to && better_off && overdue_ms > 0.0).then_some((overdue_ms, from, to))
-        })
-    })
+    crowded.flat_map(move |from| seats.clone().filter_map(move |to| compare(board, from, to)))
+}
+
+fn compare(board: &Board, from: usize, to: usize) -> Option<Due> {
+    let better_off = board.seats[to].side.room() > LEAST
+        && crowding(board, to, 0.0) < crowding(board, from, 0.0);
+    if from == to || !better_off {
+        return None;
+    }
+    let bound_ms = board.config.lag_bound_ms * f64::from(board.distance(from, to)) / DISTANCE_UNIT;
+    let due = Due {
+        from,
+        to,
+        together_ms: behind(board, from) - behind(board, to) - bound_ms,
+        alone_ms: board.seats[from].most_behind - board.seats[to].most_ahead - bound_ms,
+        bound_ms,
+    };
+    (due.together_ms > 0.0 || due.alone_ms > 0.0).then_some(due)
 }
 
 /// Whether a transfer turns the two round without making them less fair.
@@ -112,15 +143,7 @@ fn is_too_much(board: &Board, from: usize, to: usize, share: f64) -> bool {
 
 /// The turn of a pair: alone if one task is of the right size, else for another.
 fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
-    let any = Search {
-        swap: false,
-        leaves_preferred: false,
-    };
-    let lag_ms = |item: u32| board.task(&board.items[item as usize]).lag_ms;
-    let may = |from: usize, to: usize| {
-        let list = board.seats[from].sorted.iter().copied();
-        list.filter(move |&item| board.may_move(item, from, to, any))
-    };
+    let may = |from: usize, to: usize| may_go(board, from, to);
     let best = |a: &Turn, b: &Turn| a.lag_ms.total_cmp(&b.lag_ms).then(a.item.cmp(&b.item));
     let alone = may(from, to)
         .filter(|&item| turns(board, from, to, board.share(item)))
@@ -128,7 +151,7 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
             item,
             partner: None,
             to,
-            lag_ms: lag_ms(item),
+            lag_ms: lag_ms(board, item),
         })
         .min_by(best);
     if alone.is_some() {
@@ -146,8 +169,53 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
             item,
             partner: Some(partner),
             to,
-            lag_ms: lag_ms(item) - lag_ms(partner),
+            lag_ms: lag_ms(board, item) - lag_ms(board, partner),
         })
     });
     for_another.min_by(best)
+}
+
+/// The task of the crowded domain that is furthest behind one which it could
+/// change places with: one that is owed as much, or a little less.
+fn change_of_places(board: &Board, pair: &Due) -> Option<Turn> {
+    let &Due { from, to, .. } = pair;
+    let back: Vec<u32> = may_go(board, to, from).collect();
+    let with_most_ahead = |item: u32| {
+        let share = board.share(item);
+        let end = back.partition_point(|&other| board.share(other) <= share + LEAST);
+        let nearly_equal = back[..end]
+            .iter()
+            .rev()
+            .take_while(|&&other| !is_too_much(board, from, to, share - board.share(other)));
+        let partner = nearly_equal.copied().min_by(|&a, &b| {
+            lag_ms(board, a)
+                .total_cmp(&lag_ms(board, b))
+                .then(a.cmp(&b))
+        })?;
+        Some(Turn {
+            item,
+            partner: Some(partner),
+            to,
+            lag_ms: lag_ms(board, item) - lag_ms(board, partner),
+        })
+    };
+    may_go(board, from, to)
+        .filter(|&item| lag_ms(board, item) > board.seats[to].most_ahead + pair.bound_ms)
+        .filter_map(with_most_ahead)
+        .filter(|turn| turn.lag_ms > pair.bound_ms)
+        .max_by(|a, b| a.lag_ms.total_cmp(&b.lag_ms).then(b.item.cmp(&a.item)))
+}
+
+/// The items that may go from one domain to the other, by share.
+fn may_go(board: &Board, from: usize, to: usize) -> impl Iterator<Item = u32> {
+    let any = Search {
+        swap: false,
+        leaves_preferred: false,
+    };
+    let list = board.seats[from].sorted.iter().copied();
+    list.filter(move |&item| board.may_move(item, from, to, any))
+}
+
+fn lag_ms(board: &Board, item: u32) -> f64 {
+    board.task(&board.items[item as usize]).lag_ms
 }
