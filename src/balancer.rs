@@ -7,14 +7,14 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::load_balance::{self, Plan, Snapshot};
+use crate::load_balance::{Config, Plan, Planner, Snapshot};
 
 /// A snapshot and the plan made for it.
 pub type Planned = (Snapshot, Plan);
 
 /// The thread, and the way to it. Ends when dropped.
 pub struct Balancer {
-    snapshots: Option<Sender<Snapshot>>,
+    snapshots: Option<Sender<Planned>>,
     plans: Receiver<Planned>,
     thread: Option<JoinHandle<()>>,
 }
@@ -24,13 +24,14 @@ impl Balancer {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(config: load_balance::Config) -> Result<Balancer> {
+    pub fn start(config: Config) -> Result<Balancer> {
         // One of each at a time: a round begins when the last has ended.
-        let (snapshots, inbox) = bounded::<Snapshot>(1);
+        let (snapshots, inbox) = bounded::<Planned>(1);
         let (outbox, plans) = bounded(1);
         let work = move || {
-            for snapshot in inbox {
-                let plan = load_balance::plan(&snapshot, &config);
+            let mut planner = Planner::default();
+            for (snapshot, mut plan) in inbox {
+                planner.plan(&snapshot, &config, &mut plan);
                 if outbox.send((snapshot, plan)).is_err() {
                     return;
                 }
@@ -47,15 +48,15 @@ impl Balancer {
         })
     }
 
-    /// Hands a snapshot over to be planned on. Not before the last one's plan
-    /// has come back.
+    /// Hands a snapshot over to be planned on, and an older plan for its memory.
+    /// Not before the last one's plan has come back.
     ///
     /// # Errors
     /// The thread has ended.
-    pub fn begin(&self, snapshot: Snapshot) -> Result<()> {
+    pub fn begin(&self, snapshot: Snapshot, plan: Plan) -> Result<()> {
         let sender = self.snapshots.as_ref();
         sender
-            .and_then(|sender| sender.send(snapshot).ok())
+            .and_then(|sender| sender.send((snapshot, plan)).ok())
             .context("the balancer's thread has ended")
     }
 
@@ -81,9 +82,11 @@ mod tests {
 
     #[test]
     fn a_snapshot_comes_back_with_its_plan() {
-        let balancer = Balancer::start(load_balance::Config::default()).expect("a thread");
+        let balancer = Balancer::start(Config::default()).expect("a thread");
         for _ in 0..3 {
-            balancer.begin(Snapshot::default()).expect("a live thread");
+            balancer
+                .begin(Snapshot::default(), Plan::default())
+                .expect("a live thread");
             let (snapshot, plan) = balancer.plans().recv().expect("a plan");
             assert!(snapshot.tasks.is_empty() && plan.moves.is_empty());
         }
@@ -91,8 +94,10 @@ mod tests {
 
     #[test]
     fn dropping_it_ends_the_thread_with_a_plan_unread() {
-        let balancer = Balancer::start(load_balance::Config::default()).expect("a thread");
-        balancer.begin(Snapshot::default()).expect("a live thread");
+        let balancer = Balancer::start(Config::default()).expect("a thread");
+        balancer
+            .begin(Snapshot::default(), Plan::default())
+            .expect("a live thread");
         drop(balancer);
     }
 }

@@ -71,6 +71,8 @@ pub struct Daemon {
     observer: Observer,
     ledger: Ledger,
     round: Round,
+    /// A snapshot nobody needs any more, for its memory.
+    spare: Snapshot,
 }
 
 impl Daemon {
@@ -93,6 +95,7 @@ impl Daemon {
             tuning: None,
             observer: Observer::new(config.layout.clone(), half_life_ns),
             ledger: Ledger::default(),
+            spare: Snapshot::default(),
             round: Round {
                 domains: capacities(&config.layout),
                 ..Default::default()
@@ -152,7 +155,7 @@ impl Daemon {
         kernel: &mut dyn Kernel,
         shares: &BTreeMap<CpuId, CpuShares>,
     ) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = std::mem::take(&mut self.spare);
         let now_ns = kernel.beat(&self.present_beat())?;
         self.observer.read(kernel, now_ns, &mut snapshot);
         self.ledger.settle(kernel);
@@ -171,11 +174,18 @@ impl Daemon {
         snapshot: &Snapshot,
         plan: &Plan,
     ) -> Result<()> {
-        self.round = account(snapshot, plan);
+        account(&mut self.round, snapshot, plan);
         self.observer.note_plan(plan);
         let rows = self.observer.rows().iter();
-        charge::tell(kernel, rows.map(|row| (row, plan.level)));
+        let levels = plan.levels.iter().copied();
+        charge::tell(kernel, rows.zip(levels));
         self.apply(kernel, plan)
+    }
+
+    /// Takes back a snapshot that is no longer needed: the next one is made in
+    /// its memory.
+    pub fn reuse(&mut self, snapshot: Snapshot) {
+        self.spare = snapshot;
     }
 
     /// What planning needs to know besides the snapshot.
@@ -249,26 +259,22 @@ impl Daemon {
     }
 }
 
-fn account(snapshot: &Snapshot, plan: &Plan) -> Round {
-    let mut domains: Vec<DomainRound> = plan
+fn account(round: &mut Round, snapshot: &Snapshot, plan: &Plan) {
+    round.domains.clear();
+    round
         .domains
-        .iter()
-        .map(|domain| DomainRound {
+        .extend(plan.domains.iter().map(|domain| DomainRound {
             capacity: domain.capacity,
             load: domain.before,
             ..Default::default()
-        })
-        .collect();
+        }));
     for task in &snapshot.tasks {
-        if let Some(domain) = domains.get_mut(task.domain.index()) {
+        if let Some(domain) = round.domains.get_mut(task.domain.index()) {
             domain.demand += task.demand;
             domain.nr_tasks += 1;
         }
     }
-    Round {
-        level: plan.level,
-        domains,
-        nr_tasks: snapshot.tasks.len(),
-        imbalance: plan.certificate.imbalance_after,
-    }
+    round.level = plan.level;
+    round.nr_tasks = snapshot.tasks.len();
+    round.imbalance = plan.certificate.imbalance_after;
 }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::kernel::skel::Scheduler;
 use crate::kernel::{Kernel, preflight};
+use crate::load_balance::Plan;
 use crate::snapshot_file::live::Live;
 use crate::stats::{self, Answer, Metrics, Request};
 use crate::topology::Machine;
@@ -117,7 +118,8 @@ fn steer(
     let (mut tune_meter, mut balance_meter) = (Meter::start()?, Meter::start()?);
     let mut next_tune = Instant::now();
     let mut next_balance = Instant::now() + config.interval;
-    let mut planning = false;
+    // A plan's memory while none is being made; None: one is.
+    let mut idle_plan = Some(Plan::default());
 
     while !stop.load(Ordering::Relaxed) && !scheduler.has_exited() {
         let now = Instant::now();
@@ -125,19 +127,22 @@ fn steer(
             daemon.tune(scheduler, &tune_meter.read()?)?;
             next_tune = later(next_tune, config.tune_interval, now);
         }
-        if now >= next_balance && !planning {
-            balancer.begin(daemon.begin_round(scheduler, &balance_meter.read()?)?)?;
+        if let Some(plan) = idle_plan.take_if(|_| now >= next_balance) {
+            let snapshot = daemon.begin_round(scheduler, &balance_meter.read()?)?;
+            balancer.begin(snapshot, plan)?;
             next_balance = later(next_balance, config.interval, now);
-            planning = true;
         }
         let due = next_tune.min(now + LOOK_EVERY);
-        let due = if planning { due } else { due.min(next_balance) };
+        let due = match idle_plan {
+            Some(_) => due.min(next_balance),
+            None => due,
+        };
         select! {
             recv(balancer.plans()) -> planned => {
                 let (snapshot, plan) = planned.context("the balancer's thread has ended")?;
                 daemon.end_round(scheduler, &snapshot, &plan)?;
-                live.keep(snapshot);
-                planning = false;
+                daemon.reuse(live.keep(snapshot));
+                idle_plan = Some(plan);
             }
             recv(requests) -> request => {
                 let request = request.context("the statistics server has ended")?;

@@ -74,7 +74,7 @@ fn the_contract() {
     );
     assert_eq!(keys(&answer["moves"][0]), ["from", "reason", "task", "to"]);
     let certificate = keys(&answer["certificate"]);
-    for key in ["cross_node_min", "imbalance_after", "moves_min"] {
+    for key in ["cross_node_min", "imbalance_after", "moves_min", "reason"] {
         assert!(certificate.contains(&key), "{certificate:?}");
     }
 

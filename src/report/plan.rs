@@ -57,6 +57,8 @@ struct CertificateJson {
     cross_node_min: f64,
     moves_min: usize,
     imbalance_after: f64,
+    /// Why that remains, in a sentence.
+    reason: String,
 }
 
 /// The plan as one JSON object on several lines: tasks and domains in the order
@@ -84,6 +86,7 @@ pub fn plan_json(input: &Input, plan: &Plan) -> serde_json::Result<String> {
             cross_node_min: plan.certificate.cross_node_min,
             moves_min: plan.certificate.moves_min,
             imbalance_after: plan.certificate.imbalance_after,
+            reason: plan.certificate.remains.to_string(),
         },
     };
     serde_json::to_string_pretty(&json).map(|text| text + "\n")
@@ -252,12 +255,13 @@ impl Named<'_> {
             "\ncertificate\n  \
              at least {} would have to be made by any plan that ends as balanced; this one makes {}\n  \
              at least {:.3} CPUs of load would have to cross nodes; this plan makes {:.3} cross\n  \
-             the domain that is furthest off is then {:.3} CPUs from a fair load\n",
+             the domain that is furthest off is then {:.3} CPUs from a fair load: {}\n",
             count(certificate.moves_min, "move"),
             self.plan.moves.len(),
             certificate.cross_node_min,
             total(crossing.map(|planned| planned.entitlement)),
-            certificate.imbalance_after
+            certificate.imbalance_after,
+            certificate.remains
         )
     }
 }
