@@ -9,12 +9,21 @@ mod sequence;
 mod support;
 mod yardstick;
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use problems::{CPUS, Instance};
+use scx_ballast::abi::ballast_row;
+use scx_ballast::affinity::MaskTable;
+use scx_ballast::daemon::Daemon;
+use scx_ballast::demand::Estimator;
 use scx_ballast::entitlement::{Entitlements, Solver};
-use yardstick::{medians, ratio, sort};
+use scx_ballast::kernel::{Beat, Kernel};
+use scx_ballast::lag::Lags;
+use scx_ballast::load_balance;
+use support::{ROUND_NS, RowKernel, config};
+use yardstick::{median, medians, pass, ratio, sort};
 
 type Build = fn(usize) -> Instance;
 
@@ -44,6 +53,9 @@ const PROBLEMS: [(&str, Build); 10] = [
 ];
 
 fn bench_entitlements(_criterion: &mut Criterion) {
+    if std::env::var_os("S").is_some() {
+        return;
+    }
     if std::env::var_os("W").is_some() {
         return;
     }
@@ -53,6 +65,10 @@ fn bench_entitlements(_criterion: &mut Criterion) {
         }
         let mut each = Vec::new();
         for count in [1_000, 10_000, 100_000, 1_000_000] {
+            if std::env::var("N").is_ok_and(|n| n.parse() != Ok(count)) {
+                each.push(1.0);
+                continue;
+            }
             let instance = build(count);
             let problem = instance.problem();
             let mut solver = Solver::default();
@@ -74,8 +90,145 @@ fn bench_entitlements(_criterion: &mut Criterion) {
     }
 }
 
+/// Tasks and domains of the server that a round is measured on.
+const TASKS: u32 = 100_000;
+const DOMAINS: u32 = 128;
+
+/// A tenth of them confined to their domain, a fifth crowding the first eighth
+/// of the domains.
+fn rows(count: u32) -> RowKernel {
+    let cpus_each = CPUS / DOMAINS;
+    RowKernel::new(count, cpus_each, 10, |slot| {
+        let domains = if slot.is_multiple_of(5) {
+            DOMAINS / 8
+        } else {
+            DOMAINS
+        };
+        slot.wrapping_mul(2_654_435_761) % domains
+    })
+}
+
+/// What a round is measured in: one pass over the rows, and one sort of as many
+/// pairs.
+fn yard(rows: &[ballast_row], pairs: &[(f64, u32)]) -> (Duration, Duration) {
+    let passing = median(|| (), |()| pass(rows));
+    (passing, median(|| pairs.to_vec(), sort))
+}
+
+/// Everything that a round does outside the planner, step by step.
+fn bench_stages(_criterion: &mut Criterion) {
+    if std::env::var_os("ONLY").is_some() || std::env::var_os("W").is_some() {
+        return;
+    }
+    let mut each = Vec::new();
+    for count in [1_000, 10_000, TASKS, 1_000_000] {
+        let mut kernel = rows(count);
+        let (passing, sorting) = yard(
+            &kernel.rows,
+            &Instance::uniform(count as usize, CPUS).pairs(),
+        );
+        let (mut masks, mut samples) = (MaskTable::default(), Vec::new());
+        let mut estimator = Estimator::new(ROUND_NS);
+        let mut lags = Lags::default();
+        let mut times: [Vec<Duration>; 3] = Default::default();
+        for _ in 0..12 {
+            kernel.pass();
+            let now_ns = kernel.beat(&Beat::default()).expect("rows never fail");
+            let start = Instant::now();
+            masks.sweep();
+            kernel.rows(now_ns, &mut masks, &mut samples);
+            times[0].push(start.elapsed());
+            let start = Instant::now();
+            estimator.update(now_ns, &samples);
+            times[1].push(start.elapsed());
+            let start = Instant::now();
+            lags.begin_round();
+            for row in &samples {
+                let slot = row.task.slot;
+                let (received, waited) = (estimator.received(slot), estimator.waited(slot));
+                if let (Some(received), Some(waited), Some(interval_ns)) =
+                    (received, waited, estimator.interval_ns(slot))
+                {
+                    lags.account(row.task, 0.01, received, waited, interval_ns);
+                }
+            }
+            times[2].push(start.elapsed());
+        }
+        for (name, times) in ["rows", "demand", "lag"].into_iter().zip(&mut times) {
+            times.sort();
+            let time = times[times.len() / 2];
+            println!(
+                "{name}/{count}: {:.1} ns a task, {:.2} × (pass + sort), {:.2} × pass",
+                time.as_secs_f64() * 1e9 / f64::from(count),
+                ratio(time, passing + sorting),
+                ratio(time, passing)
+            );
+        }
+        let all: Duration = times.iter().map(|times| times[times.len() / 2]).sum();
+        each.push(all.as_secs_f64() * 1e9 / f64::from(count));
+    }
+    println!(
+        "rows, demand and lag: ns a task {each:.1?}, 1M to 1k {:.2}",
+        each[3] / each[0]
+    );
+}
+
+/// The daemon's own round, planner included.
+fn bench_round(_criterion: &mut Criterion) {
+    if std::env::var_os("ONLY").is_some() || std::env::var_os("W").is_some() {
+        return;
+    }
+    let config = config(CPUS, DOMAINS, 8);
+    for count in [1_000, 10_000, TASKS] {
+        let mut kernel = rows(count);
+        let (passing, sorting) = yard(
+            &kernel.rows,
+            &Instance::uniform(count as usize, CPUS).pairs(),
+        );
+        let mut daemon = Daemon::new(&config);
+        let shares = BTreeMap::new();
+        let mut times: [Vec<Duration>; 3] = Default::default();
+        let mut moves = Vec::new();
+        for _ in 0..12 {
+            kernel.pass();
+            let start = Instant::now();
+            let snapshot = daemon
+                .begin_round(&mut kernel, &shares)
+                .expect("rows never fail");
+            times[0].push(start.elapsed());
+            let start = Instant::now();
+            let plan = load_balance::plan(&snapshot, daemon.plan_config());
+            times[1].push(start.elapsed());
+            let start = Instant::now();
+            daemon
+                .end_round(&mut kernel, &snapshot, &plan)
+                .expect("rows never fail");
+            times[2].push(start.elapsed());
+            moves.push(plan.moves.len());
+            daemon.reuse(snapshot);
+        }
+        let mut all = Duration::ZERO;
+        for (name, times) in ["begin", "plan", "end"].into_iter().zip(&mut times) {
+            times.sort();
+            let time = times[times.len() / 2];
+            all += time;
+            println!(
+                "round/{count}/{name}: {time:?}, {:.2} × (pass + sort)",
+                ratio(time, passing + sorting)
+            );
+        }
+        println!(
+            "round/{count}: {:.2} × (pass + sort) ({all:?} / ({passing:?} + {sorting:?})), moves {moves:?}",
+            ratio(all, passing + sorting)
+        );
+    }
+}
+
 /// What nobody has, and must not stop the daemon: masks without number.
 fn bench_worst(_criterion: &mut Criterion) {
+    if std::env::var_os("S").is_some() {
+        return;
+    }
     if std::env::var_os("ONLY").is_some() {
         return;
     }
@@ -101,6 +254,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = bench_worst, bench_entitlements
+    targets = bench_stages, bench_round, bench_worst, bench_entitlements
 }
 criterion_main!(policy);

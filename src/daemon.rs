@@ -71,6 +71,8 @@ pub struct Daemon {
     observer: Observer,
     ledger: Ledger,
     round: Round,
+    /// The memory of an older snapshot, for the next.
+    spare: Snapshot,
 }
 
 impl Daemon {
@@ -97,6 +99,7 @@ impl Daemon {
                 domains: capacities(&config.layout),
                 ..Default::default()
             },
+            spare: Snapshot::default(),
         }
     }
 
@@ -152,7 +155,7 @@ impl Daemon {
         kernel: &mut dyn Kernel,
         shares: &BTreeMap<CpuId, CpuShares>,
     ) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = std::mem::take(&mut self.spare);
         let now_ns = kernel.beat(&self.present_beat())?;
         self.observer.read(kernel, now_ns, &mut snapshot);
         self.ledger.settle(kernel);
@@ -171,11 +174,17 @@ impl Daemon {
         snapshot: &Snapshot,
         plan: &Plan,
     ) -> Result<()> {
-        self.round = account(snapshot, plan);
+        account(snapshot, plan, &mut self.round);
         self.observer.note_plan(plan);
         let rows = self.observer.rows().iter();
         charge::tell(kernel, rows.map(|row| (row, plan.level)));
         self.apply(kernel, plan)
+    }
+
+    /// Takes a snapshot of an earlier round that nobody needs any more, so that
+    /// the next round needs no memory.
+    pub fn reuse(&mut self, snapshot: Snapshot) {
+        self.spare = snapshot;
     }
 
     /// What planning needs to know besides the snapshot.
@@ -249,26 +258,21 @@ impl Daemon {
     }
 }
 
-fn account(snapshot: &Snapshot, plan: &Plan) -> Round {
-    let mut domains: Vec<DomainRound> = plan
-        .domains
-        .iter()
-        .map(|domain| DomainRound {
-            capacity: domain.capacity,
-            load: domain.before,
-            ..Default::default()
-        })
-        .collect();
+fn account(snapshot: &Snapshot, plan: &Plan, round: &mut Round) {
+    let domains = &mut round.domains;
+    domains.clear();
+    domains.extend(plan.domains.iter().map(|domain| DomainRound {
+        capacity: domain.capacity,
+        load: domain.before,
+        ..Default::default()
+    }));
     for task in &snapshot.tasks {
         if let Some(domain) = domains.get_mut(task.domain.index()) {
             domain.demand += task.demand;
             domain.nr_tasks += 1;
         }
     }
-    Round {
-        level: plan.level,
-        domains,
-        nr_tasks: snapshot.tasks.len(),
-        imbalance: plan.certificate.imbalance_after,
-    }
+    round.level = plan.level;
+    round.nr_tasks = snapshot.tasks.len();
+    round.imbalance = plan.certificate.imbalance_after;
 }

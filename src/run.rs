@@ -136,7 +136,7 @@ fn steer(
             recv(balancer.plans()) -> planned => {
                 let (snapshot, plan) = planned.context("the balancer's thread has ended")?;
                 daemon.end_round(scheduler, &snapshot, &plan)?;
-                live.keep(snapshot);
+                daemon.reuse(live.keep(snapshot));
                 planning = false;
             }
             recv(requests) -> request => {

@@ -21,6 +21,9 @@ use super::{Entitlements, Problem};
 #[derive(Debug, Default)]
 pub(super) struct Confined {
     network: Network,
+    /// The version of the classes that the network is of, if it is that of one
+    /// group; otherwise 0.
+    flat_version: u64,
     /// Amounts that differ by no more are equal: every child and every node may
     /// have lost a unit to rounding.
     slack: u64,
@@ -34,7 +37,7 @@ pub(super) struct Confined {
     /// Children of the group; those of a part are together.
     terminals: Vec<Terminal>,
     parts: Vec<Part>,
-    /// Whether a part had to be divided since the network was built.
+    /// Whether a part had to be divided since the regions were united.
     divided: bool,
 }
 
@@ -77,7 +80,10 @@ impl Confined {
     /// Builds the network: from groups to the groups and mask classes in them,
     /// from mask classes to classes of CPUs. The nodes are those of `payout`.
     pub fn build(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) {
-        self.begin(classes, payout.given.len(), tree.children.len());
+        let nodes = payout.given.len();
+        self.begin(classes, nodes);
+        self.slack = (tree.children.len() + nodes) as u64;
+        self.flat_version = 0;
         for group in 1..tree.len() {
             if tree.class[group] == MIXED {
                 list_terminals(tree, payout, group, &mut self.terminals);
@@ -94,8 +100,12 @@ impl Confined {
     /// group.
     pub fn build_flat(&mut self, problem: &Problem<'_>, classes: &Classes) {
         let nodes = classes.count + classes.capacity.len();
-        self.begin(classes, nodes, problem.tasks.len());
-        self.network.connect();
+        if self.flat_version != classes.version {
+            self.begin(classes, nodes);
+            self.network.connect();
+            self.flat_version = classes.version;
+        }
+        self.slack = (problem.tasks.len() + nodes) as u64;
         self.unite(classes);
         let claims = problem.tasks.iter().map(|task| {
             let class = classes.of(task.mask);
@@ -118,12 +128,10 @@ impl Confined {
     }
 
     /// Starts a network, with arcs from mask classes to their classes of CPUs.
-    fn begin(&mut self, classes: &Classes, nodes: usize, claims: usize) {
+    fn begin(&mut self, classes: &Classes, nodes: usize) {
         self.network.clear(nodes);
         self.nodes.clear();
         self.nodes.extend(0..nodes as u32);
-        self.slack = (claims + nodes) as u64;
-        self.divided = false;
         for class in 0..classes.count {
             for &cpus in classes.reach(class) {
                 let cpus = classes.count as u32 + cpus;
@@ -390,6 +398,7 @@ impl Confined {
         self.regions.push(0..self.nodes.len());
         self.fixed.clear();
         self.fixed.resize(self.nodes.len(), 0);
+        self.divided = false;
     }
 }
 

@@ -31,19 +31,20 @@ impl Solver {
         confined.write_levels(&mut self.levels);
         hungry.clear();
         hungry.resize(classes.count + classes.capacity.len(), false);
-        for task in problem.tasks {
-            let (class, claim) = (classes.of(task.mask), task.claim().sane());
-            let level = match class {
-                NOWHERE => 0.0,
-                class => self.levels[class as usize],
-            };
-            let share = entitlement(claim, level);
+        let levels = &self.levels;
+        let level_of = |class: u32| levels.get(class as usize).copied().unwrap_or(0.0);
+        let classes = &*classes;
+        let tasks = problem.tasks.iter();
+        let claims = tasks.map(|task| (classes.of(task.mask), task.claim().sane()));
+        out.levels
+            .extend(claims.clone().map(|(class, _)| level_of(class)));
+        out.shares.extend(claims.map(|(class, claim)| {
+            let share = entitlement(claim, level_of(class));
             if is_short && class != NOWHERE && share + NOTICEABLE < claim.demand {
                 hungry[class as usize] = true;
             }
-            out.shares.push(share);
-            out.levels.push(level);
-        }
+            share
+        }));
         self.find_wanted(true, problem.cpus.len(), out);
     }
 }
