@@ -23,7 +23,16 @@ use scx_ballast::kernel::{Beat, Kernel};
 use scx_ballast::lag::Lags;
 use scx_ballast::load_balance;
 use support::{ROUND_NS, RowKernel, config};
-use yardstick::{median, medians, pass, ratio, sort};
+use yardstick::{least, least_both, pass, ratio, sort};
+
+/// Whether the command line asks for it: any word that is part of the name, or
+/// no word.
+fn is_wanted(name: &str) -> bool {
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'));
+    words.clone().next().is_none() || words.any(|word| name.contains(&word))
+}
 
 type Build = fn(usize) -> Instance;
 
@@ -52,36 +61,32 @@ const PROBLEMS: [(&str, Build); 10] = [
     }),
 ];
 
-fn bench_entitlements(_criterion: &mut Criterion) {
-    if std::env::var_os("S").is_some() {
-        return;
-    }
-    if std::env::var_os("W").is_some() {
-        return;
-    }
+fn bench_entitlements(criterion: &mut Criterion) {
     for (name, build) in PROBLEMS {
-        if std::env::var("ONLY").is_ok_and(|only| only != name) {
+        if !is_wanted(&format!("entitlements/{name}")) {
             continue;
         }
         let mut each = Vec::new();
         for count in [1_000, 10_000, 100_000, 1_000_000] {
-            if std::env::var("N").is_ok_and(|n| n.parse() != Ok(count)) {
-                each.push(1.0);
-                continue;
-            }
             let instance = build(count);
             let problem = instance.problem();
             let mut solver = Solver::default();
             let mut out = Entitlements::default();
             let mut run = || solver.solve(&problem, &mut out);
             run();
-            let (sorting, solving) = medians(|| instance.pairs(), sort, &mut run);
+            let (sorting, solving) = least_both(|| instance.pairs(), sort, &mut run);
             each.push(solving.as_secs_f64() / count as f64 * 1e9);
             println!(
                 "entitlements/{name}/{count}: {:.2} × sorting ({solving:?} / {sorting:?}), {:?}",
                 ratio(solving, sorting),
                 out.method,
             );
+            if count == TASKS as usize {
+                let id = format!("entitlements/{name}/{count}");
+                criterion.bench_function(&id, |bencher| {
+                    bencher.iter(|| solver.solve(&problem, &mut out))
+                });
+            }
         }
         println!(
             "entitlements/{name}: ns a task {each:.1?}, 1M to 1k {:.2}",
@@ -111,13 +116,13 @@ fn rows(count: u32) -> RowKernel {
 /// What a round is measured in: one pass over the rows, and one sort of as many
 /// pairs.
 fn yard(rows: &[ballast_row], pairs: &[(f64, u32)]) -> (Duration, Duration) {
-    let passing = median(|| (), |()| pass(rows));
-    (passing, median(|| pairs.to_vec(), sort))
+    let passing = least(|| (), |()| pass(rows));
+    (passing, least(|| pairs.to_vec(), sort))
 }
 
 /// Everything that a round does outside the planner, step by step.
-fn bench_stages(_criterion: &mut Criterion) {
-    if std::env::var_os("ONLY").is_some() || std::env::var_os("W").is_some() {
+fn bench_stages(_: &mut Criterion) {
+    if !is_wanted("stages") {
         return;
     }
     let mut each = Vec::new();
@@ -154,9 +159,8 @@ fn bench_stages(_criterion: &mut Criterion) {
             }
             times[2].push(start.elapsed());
         }
-        for (name, times) in ["rows", "demand", "lag"].into_iter().zip(&mut times) {
-            times.sort();
-            let time = times[times.len() / 2];
+        for (name, times) in ["rows", "demand", "lag"].into_iter().zip(&times) {
+            let time = *times.iter().min().expect("some rounds");
             println!(
                 "{name}/{count}: {:.1} ns a task, {:.2} × (pass + sort), {:.2} × pass",
                 time.as_secs_f64() * 1e9 / f64::from(count),
@@ -164,7 +168,7 @@ fn bench_stages(_criterion: &mut Criterion) {
                 ratio(time, passing)
             );
         }
-        let all: Duration = times.iter().map(|times| times[times.len() / 2]).sum();
+        let all: Duration = times.iter().filter_map(|times| times.iter().min()).sum();
         each.push(all.as_secs_f64() * 1e9 / f64::from(count));
     }
     println!(
@@ -174,8 +178,8 @@ fn bench_stages(_criterion: &mut Criterion) {
 }
 
 /// The daemon's own round, planner included.
-fn bench_round(_criterion: &mut Criterion) {
-    if std::env::var_os("ONLY").is_some() || std::env::var_os("W").is_some() {
+fn bench_round(_: &mut Criterion) {
+    if !is_wanted("round") {
         return;
     }
     let config = config(CPUS, DOMAINS, 8);
@@ -208,9 +212,8 @@ fn bench_round(_criterion: &mut Criterion) {
             daemon.reuse(snapshot);
         }
         let mut all = Duration::ZERO;
-        for (name, times) in ["begin", "plan", "end"].into_iter().zip(&mut times) {
-            times.sort();
-            let time = times[times.len() / 2];
+        for (name, times) in ["begin", "plan", "end"].into_iter().zip(&times) {
+            let time = *times.iter().min().expect("some rounds");
             all += time;
             println!(
                 "round/{count}/{name}: {time:?}, {:.2} × (pass + sort)",
@@ -225,11 +228,8 @@ fn bench_round(_criterion: &mut Criterion) {
 }
 
 /// What nobody has, and must not stop the daemon: masks without number.
-fn bench_worst(_criterion: &mut Criterion) {
-    if std::env::var_os("S").is_some() {
-        return;
-    }
-    if std::env::var_os("ONLY").is_some() {
+fn bench_worst(_: &mut Criterion) {
+    if !is_wanted("worst") {
         return;
     }
     for (count, sets, groups) in [(10_000, 5_000, 0), (10_000, 1_000, 0), (10_000, 5_000, 100)] {

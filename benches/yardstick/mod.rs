@@ -8,44 +8,32 @@ use std::time::{Duration, Instant};
 
 use scx_ballast::abi::ballast_row;
 
-/// Timings of which the median is taken.
-const RUNS: usize = 15;
+/// Timings of which the least counts: what is longer was disturbed by others.
+const RUNS: usize = 25;
 
-/// Median time of several runs, each on fresh input.
-pub fn median<T>(mut input: impl FnMut() -> T, mut run: impl FnMut(T)) -> Duration {
-    let mut times: Vec<Duration> = (0..RUNS)
-        .map(|_| {
-            let fresh = input();
-            let start = Instant::now();
-            run(fresh);
-            start.elapsed()
-        })
-        .collect();
-    times.sort();
-    times[times.len() / 2]
+/// The least time of several runs, each on fresh input.
+pub fn least<T>(input: impl FnMut() -> T, run: impl FnMut(T)) -> Duration {
+    least_both(input, run, || ()).0
 }
 
-/// Two medians, of runs that take turns: what disturbs one disturbs the other.
-pub fn medians<T>(
+/// The least times of two things that take turns: what disturbs one for long
+/// disturbs the other.
+pub fn least_both<T>(
     mut input: impl FnMut() -> T,
-    mut yard: impl FnMut(T),
-    mut run: impl FnMut(),
+    mut first: impl FnMut(T),
+    mut second: impl FnMut(),
 ) -> (Duration, Duration) {
-    let mut times = [Vec::new(), Vec::new()];
+    let mut times = (Duration::MAX, Duration::MAX);
     for _ in 0..RUNS {
         let fresh = input();
         let start = Instant::now();
-        yard(fresh);
-        times[0].push(start.elapsed());
+        first(fresh);
+        times.0 = times.0.min(start.elapsed());
         let start = Instant::now();
-        run();
-        times[1].push(start.elapsed());
+        second();
+        times.1 = times.1.min(start.elapsed());
     }
-    let [yard, run] = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    });
-    (yard, run)
+    times
 }
 
 /// Sorts pairs by the first of each.
