@@ -28,10 +28,11 @@ use yardstick::{least, least_both, pass, ratio, sort};
 /// Whether the command line asks for it: any word that is part of the name, or
 /// no word.
 fn is_wanted(name: &str) -> bool {
-    let mut words = std::env::args()
+    let words: Vec<String> = std::env::args()
         .skip(1)
-        .filter(|word| !word.starts_with('-'));
-    words.clone().next().is_none() || words.any(|word| name.contains(&word))
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    words.is_empty() || words.iter().any(|word| name.contains(word.as_str()))
 }
 
 type Build = fn(usize) -> Instance;
