@@ -3,16 +3,18 @@
 //! Never needs a kernel: all run on the same fluid machine.
 
 mod peers;
+mod sequence;
 
 use std::fmt::Write;
 
 use peers::fluid::{self, Balancer, Outcome};
-use peers::instances::{Sequence, crowd, machine, random};
+use peers::instances::{crowd, machine, random};
 use peers::quality::Quality;
 use peers::{aggregator, fluid::JUDGED_ROUNDS, fluid::SETTLING_ROUNDS};
 use scx_ballast::entitlement::{Claim, fill};
 use scx_ballast::load_balance::Snapshot;
 use scx_ballast::weight::weight_of_nice;
+use sequence::Sequence;
 
 /// Random instances of each kind: enough for a tenth of a percent in the means.
 const INSTANCES: u64 = 40;

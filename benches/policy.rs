@@ -1,179 +1,258 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What a round of the policy costs, as multiples of one sort in the same run.
+//! What the policy costs, as multiples of one sort of as many pairs and one pass
+//! over as many rows in the same run.
 //! Never compares with numbers from another run or machine.
 
+mod problems;
+mod sequence;
+#[path = "../tests/support/mod.rs"]
+mod support;
+mod yardstick;
+
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use scx_ballast::entitlement::{Claim, Filler};
-use scx_ballast::ids::{CpuId, DomainId, GroupId, MaskId, NodeId, TaskRef};
-use scx_ballast::load_balance::{Config, Domain, Node, Snapshot, Task, plan};
-use scx_ballast::weight::weight_of_nice;
+use problems::{CPUS, Instance};
+use scx_ballast::abi::ballast_row;
+use scx_ballast::affinity::MaskTable;
+use scx_ballast::daemon::Daemon;
+use scx_ballast::demand::Estimator;
+use scx_ballast::entitlement::{Entitlements, Solver};
+use scx_ballast::kernel::{Beat, Kernel};
+use scx_ballast::lag::Lags;
+use scx_ballast::load_balance::{Plan, Planner};
+use support::{ROUND_NS, RowKernel, config};
+use yardstick::{least, least_both, pass, ratio, sort};
 
-/// Numbers that look random and are the same in every run.
-struct Sequence(u64);
+/// Rounds of the daemon that are timed: those that settle, and as many after.
+const ROUNDS: usize = 16;
 
-impl Sequence {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.0 >> 33) % end
-    }
-
-    fn claim(&mut self) -> Claim {
-        let weight = weight_of_nice(self.below(40) as i32 - 20);
-        Claim {
-            weight,
-            demand: (self.below(1_000_000) + 1) as f64 / 1e6,
-        }
-    }
-}
-
-/// Median time of 9 runs, each on fresh input.
-fn median<T>(mut input: impl FnMut() -> T, mut run: impl FnMut(T)) -> Duration {
-    let mut times: Vec<Duration> = (0..9)
-        .map(|_| {
-            let fresh = input();
-            let start = Instant::now();
-            run(fresh);
-            start.elapsed()
-        })
+/// Whether the command line asks for it: any word that is part of the name, or
+/// no word.
+fn is_wanted(name: &str) -> bool {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
         .collect();
-    times.sort();
-    times[times.len() / 2]
+    words.is_empty() || words.iter().any(|word| name.contains(word.as_str()))
 }
 
-fn sort(mut pairs: Vec<(f64, u32)>) {
-    pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    black_box(pairs);
-}
+type Build = fn(usize) -> Instance;
 
-fn pairs(claims: &[Claim]) -> Vec<(f64, u32)> {
-    claims
-        .iter()
-        .zip(0..)
-        .map(|(claim, i)| (claim.demand / claim.weight, i))
-        .collect()
-}
+const PROBLEMS: [(&str, Build); 10] = [
+    ("uniform", |n| Instance::uniform(n, CPUS)),
+    ("nested masks", |n| Instance::uniform(n, CPUS).nested(false)),
+    ("nested masks and pins", |n| {
+        Instance::uniform(n, CPUS).nested(true)
+    }),
+    ("100 masks at random", |n| {
+        Instance::uniform(n, CPUS).arbitrary(100)
+    }),
+    ("300 masks at random", |n| {
+        Instance::uniform(n, CPUS).arbitrary(300)
+    }),
+    ("100 groups", |n| Instance::uniform(n, CPUS).grouped(100)),
+    ("1000 groups", |n| Instance::uniform(n, CPUS).grouped(1000)),
+    ("1000 groups, a cpuset each", |n| {
+        Instance::uniform(n, CPUS).grouped(1000).cpusets()
+    }),
+    ("100 groups, nested masks", |n| {
+        Instance::uniform(n, CPUS).nested(false).grouped(100)
+    }),
+    ("1000 groups, nested masks", |n| {
+        Instance::uniform(n, CPUS).nested(false).grouped(1000)
+    }),
+];
 
-fn report(name: &str, time: Duration, sorting: Duration) {
-    let ratio = time.as_secs_f64() / sorting.as_secs_f64();
-    println!("{name}: {time:?}, {ratio:.2} × sorting as many pairs ({sorting:?})");
-}
-
-fn bench_fill(criterion: &mut Criterion) {
-    for count in [1_000usize, 100_000, 1_000_000] {
-        let mut sequence = Sequence(1);
-        let claims: Vec<Claim> = (0..count).map(|_| sequence.claim()).collect();
-        let (mut filler, mut entitlements) = (Filler::default(), Vec::new());
-        let capacity = count as f64 / 8.0;
-        let mut run = || {
-            black_box(filler.fill(black_box(&claims), capacity, &mut entitlements));
-        };
-        run();
-        report(
-            &format!("fill/{count}"),
-            median(|| (), |()| run()),
-            median(|| pairs(&claims), sort),
-        );
-        if count < 1_000_000 {
-            criterion.bench_function(&format!("fill/{count}"), |bencher| bencher.iter(&mut run));
+fn bench_entitlements(criterion: &mut Criterion) {
+    for (name, build) in PROBLEMS {
+        if !is_wanted(&format!("entitlements/{name}")) {
+            continue;
         }
+        let mut each = Vec::new();
+        for count in [1_000, 10_000, 100_000, 1_000_000] {
+            let instance = build(count);
+            let problem = instance.problem();
+            let mut solver = Solver::default();
+            let mut out = Entitlements::default();
+            let mut run = || solver.solve(&problem, &mut out);
+            run();
+            let (sorting, solving) = least_both(|| instance.pairs(), sort, &mut run);
+            each.push(solving.as_secs_f64() / count as f64 * 1e9);
+            println!(
+                "entitlements/{name}/{count}: {:.2} × sorting ({solving:?} / {sorting:?}), {:?}",
+                ratio(solving, sorting),
+                out.method,
+            );
+            if count == TASKS as usize {
+                let id = format!("entitlements/{name}/{count}");
+                criterion.bench_function(&id, |bencher| {
+                    bencher.iter(|| solver.solve(&problem, &mut out))
+                });
+            }
+        }
+        println!(
+            "entitlements/{name}: ns a task {each:.1?}, 1M to 1k {:.2}",
+            each[3] / each[0]
+        );
     }
 }
 
-/// 10 000 tasks at random on 4 nodes of 8 domains of 8 CPUs; `level` keeps
-/// them where they are, otherwise half of them crowd the first node.
-fn crowd(level: bool) -> Snapshot {
-    let mut sequence = Sequence(2);
-    let node = |id: u32| {
-        let distance = (0..4)
-            .map(|to| (NodeId(to), if to == id { 10 } else { 21 }))
-            .collect::<BTreeMap<_, _>>();
-        Node {
-            id: NodeId(id),
-            distance,
-        }
-    };
-    let mut task = |slot: u32| {
-        let Claim { weight, demand } = sequence.claim();
-        let domains = if level || slot.is_multiple_of(2) {
-            32
+/// Tasks and domains of the server that a round is measured on.
+const TASKS: u32 = 100_000;
+const DOMAINS: u32 = 128;
+
+/// A tenth of them confined to their domain, a fifth crowding the first eighth
+/// of the domains.
+fn rows(count: u32) -> RowKernel {
+    let cpus_each = CPUS / DOMAINS;
+    RowKernel::new(count, cpus_each, 10, |slot| {
+        let domains = if slot.is_multiple_of(5) {
+            DOMAINS / 8
         } else {
-            8
+            DOMAINS
         };
-        Task {
-            id: u64::from(slot),
-            task: TaskRef {
-                slot,
-                generation: 1,
-            },
-            process: slot / 16,
-            weight,
-            demand,
-            domain: DomainId(sequence.below(domains) as u32),
-            mask: MaskId::ANYWHERE,
-            group: GroupId::ROOT,
-            movable: true,
-            preferred_nodes: 0,
-            moved_ago_rounds: u32::MAX,
-            lag_ms: 0.0,
+        slot.wrapping_mul(2_654_435_761) % domains
+    })
+}
+
+/// What a round is measured in: one pass over the rows, and one sort of as many
+/// pairs.
+fn yard(rows: &[ballast_row], pairs: &[(f64, u32)]) -> (Duration, Duration) {
+    let passing = least(|| (), |()| pass(rows));
+    (passing, least(|| pairs.to_vec(), sort))
+}
+
+/// Everything that a round does outside the planner, step by step.
+fn bench_stages(_: &mut Criterion) {
+    if !is_wanted("stages") {
+        return;
+    }
+    let mut each = Vec::new();
+    for count in [1_000, 10_000, TASKS, 1_000_000] {
+        let mut kernel = rows(count);
+        let (passing, sorting) = yard(
+            &kernel.rows,
+            &Instance::uniform(count as usize, CPUS).pairs(),
+        );
+        let (mut masks, mut samples) = (MaskTable::default(), Vec::new());
+        let mut estimator = Estimator::new(ROUND_NS);
+        let mut lags = Lags::default();
+        let mut times: [Vec<Duration>; 3] = Default::default();
+        for _ in 0..12 {
+            kernel.pass();
+            let now_ns = kernel.beat(&Beat::default()).expect("rows never fail");
+            let start = Instant::now();
+            masks.sweep();
+            kernel.rows(now_ns, &mut masks, &mut samples);
+            times[0].push(start.elapsed());
+            let start = Instant::now();
+            estimator.update(now_ns, &samples);
+            times[1].push(start.elapsed());
+            let start = Instant::now();
+            lags.begin_round();
+            for row in &samples {
+                let slot = row.task.slot;
+                let (received, waited) = (estimator.received(slot), estimator.waited(slot));
+                if let (Some(received), Some(waited), Some(interval_ns)) =
+                    (received, waited, estimator.interval_ns(slot))
+                {
+                    lags.account(row.task, 0.01, received, waited, interval_ns);
+                }
+            }
+            times[2].push(start.elapsed());
         }
-    };
-    Snapshot {
-        nodes: (0..4).map(node).collect(),
-        domains: (0..32)
-            .map(|id| Domain {
-                id: DomainId(id),
-                node: NodeId(id / 8),
-                capacity: 8.0,
-                cpus: (8 * id..8 * id + 8).map(CpuId).collect(),
-            })
-            .collect(),
-        tasks: (0..10_000).map(&mut task).collect(),
-        ..Snapshot::default()
+        for (name, times) in ["rows", "demand", "lag"].into_iter().zip(&times) {
+            let time = *times.iter().min().expect("some rounds");
+            println!(
+                "{name}/{count}: {:.1} ns a task, {:.2} × (pass + sort), {:.2} × pass",
+                time.as_secs_f64() * 1e9 / f64::from(count),
+                ratio(time, passing + sorting),
+                ratio(time, passing)
+            );
+        }
+        let all: Duration = times.iter().filter_map(|times| times.iter().min()).sum();
+        each.push(all.as_secs_f64() * 1e9 / f64::from(count));
+    }
+    println!(
+        "rows, demand and lag: ns a task {each:.1?}, 1M to 1k {:.2}",
+        each[3] / each[0]
+    );
+}
+
+/// The daemon's own round, planner included.
+fn bench_round(_: &mut Criterion) {
+    if !is_wanted("round") {
+        return;
+    }
+    let config = config(CPUS, DOMAINS, 8);
+    for count in [1_000, 10_000, TASKS] {
+        let mut kernel = rows(count);
+        let (passing, sorting) = yard(
+            &kernel.rows,
+            &Instance::uniform(count as usize, CPUS).pairs(),
+        );
+        let mut daemon = Daemon::new(&config);
+        let (mut planner, mut plan) = (Planner::default(), Plan::default());
+        let shares = BTreeMap::new();
+        let mut times: [Vec<Duration>; 4] = Default::default();
+        let mut moves = Vec::new();
+        for _ in 0..ROUNDS {
+            kernel.pass();
+            let mut laps = [Instant::now(); 4];
+            let snapshot = daemon
+                .begin_round(&mut kernel, &shares)
+                .expect("rows never fail");
+            laps[1] = Instant::now();
+            planner.plan(&snapshot, daemon.plan_config(), &mut plan);
+            laps[2] = Instant::now();
+            daemon
+                .end_round(&mut kernel, &snapshot, &plan)
+                .expect("rows never fail");
+            laps[3] = Instant::now();
+            daemon.reuse(snapshot);
+            for (lap, times) in laps.windows(2).zip(&mut times) {
+                times.push(lap[1] - lap[0]);
+            }
+            times[3].push(laps[3] - laps[0]);
+            moves.push(plan.moves.len());
+        }
+        for (name, times) in ["begin", "plan", "end", "all"].iter().zip(&mut times) {
+            let first = times[0];
+            times.sort();
+            let show = |time: Duration| ratio(time, passing + sorting);
+            println!(
+                "round/{count}/{name}: first {:.2}, least {:.2}, median {:.2}, most {:.2} × (pass + sort)",
+                show(first),
+                show(times[0]),
+                show(times[times.len() / 2]),
+                show(times[times.len() - 1]),
+            );
+        }
+        println!("round/{count}: pass {passing:?} + sort {sorting:?}; moves {moves:?}");
     }
 }
 
-fn bench_plan(criterion: &mut Criterion) {
-    let config = Config::default();
-    for (name, level) in [
-        ("plan/10000 crowded", false),
-        ("plan/10000 scattered", true),
-    ] {
-        let snapshot = crowd(level);
-        let claims: Vec<Claim> = snapshot
-            .tasks
-            .iter()
-            .map(|task| Claim {
-                weight: task.weight,
-                demand: task.demand,
-            })
-            .collect();
-        let sorting = median(|| pairs(&claims), sort);
-        println!("{name}: {} moves", plan(&snapshot, &config).moves.len());
-        report(
-            name,
-            median(|| (), |()| drop(black_box(plan(&snapshot, &config)))),
-            sorting,
-        );
-        criterion.bench_function(name, |bencher| {
-            bencher.iter(|| plan(black_box(&snapshot), &config))
-        });
+/// What nobody has, and must not stop the daemon: masks without number.
+fn bench_worst(_: &mut Criterion) {
+    if !is_wanted("worst") {
+        return;
     }
-    let mut settled = crowd(true);
-    for _ in 0..10 {
-        for mv in plan(&settled, &config).moves {
-            settled.tasks[mv.index].domain = mv.to;
+    for (count, sets, groups) in [(10_000, 5_000, 0), (10_000, 1_000, 0), (10_000, 5_000, 100)] {
+        let mut instance = Instance::uniform(count, 4096).arbitrary(sets);
+        if groups > 0 {
+            instance = instance.grouped(groups);
         }
+        let (mut solver, mut out) = (Solver::default(), Entitlements::default());
+        let start = std::time::Instant::now();
+        solver.solve(&instance.problem(), &mut out);
+        println!(
+            "worst/4096 CPUs, {count} tasks, {sets} masks, {groups} groups: {:?}, {:?}",
+            start.elapsed(),
+            out.method
+        );
     }
-    criterion.bench_function("plan/10000 settled", |bencher| {
-        bencher.iter(|| plan(black_box(&settled), &config))
-    });
 }
 
 criterion_group! {
@@ -182,6 +261,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = bench_fill, bench_plan
+    targets = bench_stages, bench_round, bench_worst, bench_entitlements
 }
 criterion_main!(policy);

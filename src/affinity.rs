@@ -114,6 +114,7 @@ pub(crate) fn ones(words: &[u64]) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn equal_sets_have_equal_ids() {
@@ -157,5 +158,34 @@ mod tests {
         assert_eq!(table.len(), 2);
         let kept = table.intern(&words);
         assert_eq!(table.words(kept), Some(&words[..]));
+    }
+
+    proptest! {
+        #![proptest_config(crate::seeds::config("affinity"))]
+
+        /// Against sets of numbers, over rounds with sweeps between them.
+        #[test]
+        fn holds_what_was_put_in(
+            rounds in prop::collection::vec(
+                prop::collection::vec(prop::collection::btree_set(0..200u32, 0..6), 0..8), 1..6),
+        ) {
+            let mut table = MaskTable::default();
+            for sets in rounds {
+                table.sweep();
+                let ids: Vec<MaskId> = sets
+                    .iter()
+                    .map(|set| table.intern_cpus(set.iter().copied().map(CpuId)))
+                    .collect();
+                for (set, &id) in sets.iter().zip(&ids) {
+                    prop_assert!(id.index() < table.len());
+                    for cpu in 0..260 {
+                        prop_assert_eq!(table.contains(id, CpuId(cpu)), set.contains(&cpu));
+                    }
+                    for (other, &other_id) in sets.iter().zip(&ids) {
+                        prop_assert_eq!(set == other, id == other_id);
+                    }
+                }
+            }
+        }
     }
 }

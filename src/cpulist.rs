@@ -222,6 +222,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeds::config("cpulist"))]
+
         #[test]
         fn printing_and_parsing_agree(ids in prop::collection::btree_set(0u32..300, 1..80)) {
             let list = CpuList::from_cpus(ids.iter().map(|&id| CpuId(id))).expect("not empty");

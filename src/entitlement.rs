@@ -42,7 +42,9 @@
 mod classes;
 mod confined;
 mod fill;
+mod flat;
 mod flow;
+mod ladder;
 mod payout;
 mod tree;
 mod units;
@@ -160,6 +162,8 @@ pub struct Solver {
     filler: Filler,
     payout: Payout,
     confined: Confined,
+    /// The level of each mask class, where there is one group.
+    levels: Vec<f64>,
 }
 
 impl Solver {
@@ -176,6 +180,8 @@ impl Solver {
         out.wanted.clear();
         if problem.groups.len() <= 1 && self.classes.is_uniform() {
             self.solve_uniform(problem, out);
+        } else if problem.groups.len() <= 1 {
+            self.solve_flat(problem, out);
         } else {
             self.solve_tree(problem, out);
         }
@@ -250,11 +256,9 @@ impl Solver {
             confined,
             ..
         } = self;
-        let most = confined.most(tree, classes, payout);
+        let most = confined.most(tree, payout);
         payout.start(tree, classes.count, classes.capacity.len(), most);
         self.descend(true, out);
-        // The flow of the outcome, for `find_wanted`.
-        self.confined.is_feasible(&self.classes, &self.payout);
     }
 
     /// Splits what every group got among its children, from the root down.
@@ -275,7 +279,6 @@ impl Solver {
                     tree,
                     classes,
                     group,
-                    filler,
                     payout,
                     out,
                 };

@@ -6,6 +6,8 @@
 mod instances;
 #[path = "../benches/peers/quality.rs"]
 mod quality;
+#[path = "../benches/sequence/mod.rs"]
+mod sequence;
 
 use instances::{crowd, machine, random};
 use quality::Quality;

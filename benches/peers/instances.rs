@@ -8,24 +8,7 @@ use scx_ballast::ids::{CpuId, DomainId, GroupId, MaskId, NodeId, TaskRef};
 use scx_ballast::load_balance::{Domain, Node, Snapshot, Task};
 use scx_ballast::weight::weight_of_nice;
 
-/// Numbers that look random and are the same in every run (Knuth's MMIX
-/// generator).
-pub struct Sequence(pub u64);
-
-impl Sequence {
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.0 >> 33) % end
-    }
-
-    /// In 0..=1.
-    pub fn part(&mut self) -> f64 {
-        self.below(1_000_001) as f64 / 1e6
-    }
-}
+use crate::sequence::Sequence;
 
 /// `nodes` nodes of `domains` domains of `cpus` CPUs each, every other node at
 /// distance 21.

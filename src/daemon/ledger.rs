@@ -26,13 +26,24 @@ pub struct Totals {
     pub expired: u64,
 }
 
-/// Requests under way, totals, and who was moved when.
+/// Requests under way, totals, and who was moved when. Memory is dense by slot:
+/// as large as the highest slot that was asked about.
 #[derive(Debug, Default)]
 pub struct Ledger {
     open: BTreeMap<TaskRef, (Ticket, u64)>,
-    moved: BTreeMap<TaskRef, u64>,
+    slots: Vec<Slot>,
     totals: Totals,
     round: u64,
+}
+
+/// What is known of the tasks of one row: every task is looked up each round,
+/// and few have anything to find.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// Requests under way; more than one if the row has changed hands.
+    open: u32,
+    /// Who was moved last, and in which round; round 0: nobody.
+    moved: (u32, u64),
 }
 
 impl Ledger {
@@ -40,24 +51,25 @@ impl Ledger {
     pub fn settle(&mut self, kernel: &mut dyn Kernel) {
         self.round += 1;
         let round = self.round;
-        let (totals, moved) = (&mut self.totals, &mut self.moved);
+        let (totals, slots) = (&mut self.totals, &mut self.slots);
         self.open.retain(|task, (ticket, asked_in)| {
             let mut outcome = kernel.outcome(ticket);
             if outcome == Outcome::Pending && round - *asked_in >= EXPIRES_AFTER_ROUNDS {
                 outcome = kernel.withdraw(ticket);
             }
+            let slot = &mut slots[task.slot as usize];
             match outcome {
                 Outcome::Pending => return true,
                 Outcome::Applied => {
                     totals.applied += 1;
-                    moved.insert(*task, round);
+                    slot.moved = (task.generation, round);
                 }
                 Outcome::NotAllowed | Outcome::Gone => totals.refused += 1,
                 Outcome::Expired => totals.expired += 1,
             }
+            slot.open -= 1;
             false
         });
-        moved.retain(|_, moved_in| round - *moved_in <= REMEMBERED_ROUNDS);
     }
 
     /// Asks for a move; false if the task is gone or has a request already.
@@ -66,19 +78,34 @@ impl Ledger {
             return false;
         };
         self.totals.requested += 1;
-        self.open.insert(task, (ticket, self.round));
+        let index = task.slot as usize;
+        if self.slots.len() <= index {
+            self.slots.resize(index + 1, Slot::default());
+        }
+        // One that was open for the same task has been answered: it is replaced.
+        if self.open.insert(task, (ticket, self.round)).is_none() {
+            self.slots[index].open += 1;
+        }
         true
     }
 
     /// Where `task` is on its way to.
     pub fn target(&self, task: TaskRef) -> Option<DomainId> {
-        self.open.get(&task).map(|(ticket, _)| ticket.target)
+        self.slots
+            .get(task.slot as usize)
+            .filter(|slot| slot.open > 0)
+            .and_then(|_| self.open.get(&task))
+            .map(|(ticket, _)| ticket.target)
     }
 
     /// Rounds since `task` was last moved, `u32::MAX`: not in memory.
     pub fn moved_ago(&self, task: TaskRef) -> u32 {
-        let ago = self.moved.get(&task).map(|moved_in| self.round - moved_in);
-        ago.and_then(|rounds| u32::try_from(rounds).ok())
+        self.slots
+            .get(task.slot as usize)
+            .filter(|slot| slot.moved.0 == task.generation && slot.moved.1 > 0)
+            .map(|slot| self.round - slot.moved.1)
+            .filter(|ago| *ago <= REMEMBERED_ROUNDS)
+            .and_then(|ago| u32::try_from(ago).ok())
             .unwrap_or(u32::MAX)
     }
 

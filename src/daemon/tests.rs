@@ -183,6 +183,7 @@ fn round(daemon: &mut Daemon, kernel: &mut FakeKernel, shares: &BTreeMap<CpuId, 
     daemon
         .end_round(kernel, &snapshot, &plan)
         .expect("the fake kernel never fails");
+    daemon.reuse(snapshot);
 }
 
 fn rounds(daemon: &mut Daemon, kernel: &mut FakeKernel, count: usize) {

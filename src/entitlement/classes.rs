@@ -36,9 +36,54 @@ pub(super) struct Classes {
     pub total_capacity: f64,
     /// Σ capacity of the CPUs that are in some mask, in CPUs.
     pub reached_capacity: f64,
-    /// Whether some task has a mask of class `NOWHERE`.
+    /// Whether some mask in use is of class `NOWHERE`.
     any_nowhere: bool,
+    /// Whether some task has a mask that the table does not.
+    any_unknown: bool,
+    /// Counts the builds that found other masks or CPUs than the last.
+    pub version: u64,
+    known: Known,
     scratch: Scratch,
+}
+
+/// What the classes were made of. It hardly ever changes from round to round,
+/// and comparing is much cheaper than sorting.
+#[derive(Debug, Default, PartialEq)]
+struct Known {
+    cpus: Vec<CpuId>,
+    /// The masks in use, and the number of words of each.
+    masks: Vec<(MaskId, Option<usize>)>,
+    words: Vec<u64>,
+    table: usize,
+}
+
+impl Known {
+    /// Becomes what a problem is made of. Returns whether it was that already.
+    fn update(&mut self, problem: &Problem<'_>, masks: &[MaskId]) -> bool {
+        let words = |&mask: &MaskId| problem.masks.words(mask);
+        let keys = || {
+            masks
+                .iter()
+                .map(|mask| (*mask, words(mask).map(<[u64]>::len)))
+        };
+        let all = || masks.iter().filter_map(words).flatten().copied();
+        let cpus = || problem.cpus.iter().map(|cpu| cpu.cpu);
+        if self.table == problem.masks.len()
+            && self.cpus.iter().copied().eq(cpus())
+            && self.masks.iter().copied().eq(keys())
+            && self.words.iter().copied().eq(all())
+        {
+            return true;
+        }
+        self.table = problem.masks.len();
+        self.cpus.clear();
+        self.cpus.extend(cpus());
+        self.masks.clear();
+        self.masks.extend(keys());
+        self.words.clear();
+        self.words.extend(all());
+        false
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,10 +99,15 @@ impl Classes {
     /// Finds the classes of a problem.
     pub fn build(&mut self, problem: &Problem<'_>) {
         self.find_used(problem);
-        self.locate(problem.cpus);
-        self.classify_masks(problem.masks, problem.cpus.len());
-        self.classify_cpus(problem.cpus);
-        self.connect();
+        if self.version == 0 || !self.known.update(problem, &self.scratch.masks) {
+            self.version += 1;
+            self.known.update(problem, &self.scratch.masks);
+            self.locate(problem.cpus);
+            self.classify_masks(problem.masks, problem.cpus.len());
+            self.classify_cpus(problem.cpus.len());
+            self.connect();
+        }
+        self.measure(problem.cpus);
     }
 
     /// The class of a mask that a task of the problem has.
@@ -72,7 +122,7 @@ impl Classes {
 
     /// Whether all tasks may use the same CPUs, and at least one.
     pub fn is_uniform(&self) -> bool {
-        self.count <= 1 && !self.any_nowhere
+        self.count <= 1 && !self.any_nowhere && !self.any_unknown
     }
 
     /// Whether the CPU at this place of the problem's `cpus` is in some mask.
@@ -84,11 +134,11 @@ impl Classes {
         let Scratch { used, masks, .. } = &mut self.scratch;
         used.clear();
         used.resize(problem.masks.len(), false);
-        self.any_nowhere = false;
+        self.any_unknown = false;
         for task in problem.tasks {
             match used.get_mut(task.mask.index()) {
                 Some(used) => *used = true,
-                None => self.any_nowhere = true,
+                None => self.any_unknown = true,
             }
         }
         masks.clear();
@@ -136,21 +186,21 @@ impl Classes {
         self.of_mask.resize(table.len(), NOWHERE);
         // The empty row, if there is one, has rank 0.
         let empty = by_mask.first_is_empty();
-        self.any_nowhere |= empty;
+        self.any_nowhere = empty;
         self.count = by_mask.ranks - usize::from(empty);
         for (&mask, &rank) in masks.iter().zip(&by_mask.rank) {
             self.of_mask[mask.index()] = if empty { rank.wrapping_sub(1) } else { rank };
         }
     }
 
-    fn classify_cpus(&mut self, cpus: &[CpuCapacity]) {
+    fn classify_cpus(&mut self, cpus: usize) {
         let Scratch {
             masks,
             by_mask,
             by_cpu,
             ..
         } = &mut self.scratch;
-        by_cpu.clear(cpus.len(), self.count);
+        by_cpu.clear(cpus, self.count);
         for (row, mask) in masks.iter().enumerate() {
             let class = self.of_mask[mask.index()];
             if class != NOWHERE {
@@ -161,8 +211,12 @@ impl Classes {
         }
         by_cpu.rank();
         self.cpu_class.clone_from(&by_cpu.rank);
+    }
+
+    /// Adds up what the CPUs can hand out.
+    fn measure(&mut self, cpus: &[CpuCapacity]) {
         self.capacity.clear();
-        self.capacity.resize(by_cpu.ranks, 0);
+        self.capacity.resize(self.scratch.by_cpu.ranks, 0);
         (self.all_reached, self.has_capacity) = (true, false);
         (self.total_capacity, self.reached_capacity) = (0.0, 0.0);
         for (at, cpu) in cpus.iter().enumerate() {

@@ -4,13 +4,13 @@
 
 use std::ops::Range;
 
-use super::Entitlements;
 use super::classes::Classes;
-use super::fill::{Claim, Filler, entitlement};
 use super::flow::{Carries, Network};
+use super::ladder::Ladder;
 use super::payout::Payout;
-use super::tree::{Child, Kind, MIXED, Tree};
+use super::tree::{Kind, MIXED, Tree};
 use super::units::{UNBOUNDED, cpus, units};
+use super::{Entitlements, Problem};
 
 /// The network of a problem, what is known of the flows in it, and scratch
 /// memory.
@@ -21,6 +21,9 @@ use super::units::{UNBOUNDED, cpus, units};
 #[derive(Debug, Default)]
 pub(super) struct Confined {
     network: Network,
+    /// The version of the classes that the network is of, if it is that of one
+    /// group; otherwise 0.
+    flat_version: u64,
     /// Amounts that differ by no more are equal: every child and every node may
     /// have lost a unit to rounding.
     slack: u64,
@@ -30,9 +33,12 @@ pub(super) struct Confined {
     regions: Vec<Range<usize>>,
     /// What enters at each node whatever the children of the group get.
     fixed: Vec<u64>,
+    ladder: Ladder,
     /// Children of the group; those of a part are together.
     terminals: Vec<Terminal>,
     parts: Vec<Part>,
+    /// Whether a part had to be divided since the regions were united.
+    divided: bool,
 }
 
 /// Children of one group that are at the same node: all of one mask class, or
@@ -41,8 +47,13 @@ pub(super) struct Confined {
 struct Terminal {
     node: u32,
     children: Range<usize>,
+    /// Where they are in the ladder.
+    rungs: Range<usize>,
     /// What they could use, in units.
     demand: u64,
+    /// The level that was tried last, and what they get at that, in units.
+    level: f64,
+    amount: u64,
 }
 
 /// Some of the terminals, and the region of the network that is theirs.
@@ -52,6 +63,8 @@ struct Part {
     region: u32,
     /// What the terminals get together, in units.
     amount: u64,
+    /// Their level is not below this.
+    least: f64,
 }
 
 /// A group about to be split, and what that takes.
@@ -59,7 +72,6 @@ pub(super) struct Split<'a> {
     pub tree: &'a Tree,
     pub classes: &'a Classes,
     pub group: usize,
-    pub filler: &'a mut Filler,
     pub payout: &'a mut Payout,
     pub out: &'a mut Entitlements,
 }
@@ -69,16 +81,9 @@ impl Confined {
     /// from mask classes to classes of CPUs. The nodes are those of `payout`.
     pub fn build(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) {
         let nodes = payout.given.len();
-        self.network.clear(nodes);
-        self.nodes.clear();
-        self.nodes.extend(0..nodes as u32);
+        self.begin(classes, nodes);
         self.slack = (tree.children.len() + nodes) as u64;
-        for class in 0..classes.count {
-            for &cpus in classes.reach(class) {
-                let cpus = classes.count as u32 + cpus;
-                self.network.add(class as u32, cpus, UNBOUNDED);
-            }
-        }
+        self.flat_version = 0;
         for group in 1..tree.len() {
             if tree.class[group] == MIXED {
                 list_terminals(tree, payout, group, &mut self.terminals);
@@ -91,21 +96,105 @@ impl Confined {
         self.network.connect();
     }
 
+    /// Builds the network of mask classes and classes of CPUs, for tasks in one
+    /// group.
+    pub fn build_flat(&mut self, problem: &Problem<'_>, classes: &Classes) {
+        let nodes = classes.count + classes.capacity.len();
+        if self.flat_version != classes.version {
+            self.begin(classes, nodes);
+            self.network.connect();
+            self.flat_version = classes.version;
+        }
+        self.slack = (problem.tasks.len() + nodes) as u64;
+        self.unite(classes);
+        let claims = problem.tasks.iter().map(|task| {
+            let class = classes.of(task.mask);
+            (class as usize, task.claim().sane())
+        });
+        let ladder = &mut self.ladder;
+        ladder.build(claims, classes.count);
+        self.terminals.clear();
+        self.terminals.extend((0..classes.count).map(|class| {
+            let rungs = ladder.list(class);
+            Terminal {
+                node: class as u32,
+                children: 0..0,
+                demand: units(ladder.at(&rungs, f64::INFINITY).met),
+                rungs,
+                level: 0.0,
+                amount: 0,
+            }
+        }));
+    }
+
+    /// Starts a network, with arcs from mask classes to their classes of CPUs.
+    fn begin(&mut self, classes: &Classes, nodes: usize) {
+        self.network.clear(nodes);
+        self.nodes.clear();
+        self.nodes.extend(0..nodes as u32);
+        for class in 0..classes.count {
+            for &cpus in classes.reach(class) {
+                let cpus = classes.count as u32 + cpus;
+                self.network.add(class as u32, cpus, UNBOUNDED);
+            }
+        }
+    }
+
+    /// What all terminals could use, in units.
+    pub fn demand(&self) -> u64 {
+        demand(&self.terminals)
+    }
+
+    /// The most that the tasks of one group can get together, in units.
+    pub fn most_flat(&mut self) -> u64 {
+        for terminal in &self.terminals {
+            self.network.set_supply(terminal.node, terminal.demand);
+        }
+        if self.network.run(&self.nodes) <= self.slack {
+            return self.demand();
+        }
+        self.network.routed(&self.nodes)
+    }
+
+    /// Splits `amount` among the tasks of one group. Returns what
+    /// [`Confined::split`] does.
+    pub fn split_flat(&mut self, classes: &Classes, amount: u64) -> f64 {
+        self.decide(classes, 0..self.terminals.len(), 0, amount)
+    }
+
+    /// The level of each mask class in the last split of one group.
+    pub fn write_levels(&self, levels: &mut Vec<f64>) {
+        levels.clear();
+        levels.resize(self.terminals.len(), 0.0);
+        for terminal in &self.terminals {
+            levels[terminal.node as usize] = terminal.level;
+        }
+    }
+
+    /// Whether masks kept the tasks of one group from sharing `unconfined`
+    /// alike.
+    pub fn falls_short(&self, most: u64, unconfined: u64) -> bool {
+        self.divided || most + self.slack < unconfined
+    }
+
     /// Whether the CPUs can carry what was given.
     pub fn is_feasible(&mut self, classes: &Classes, payout: &Payout) -> bool {
         self.unite(classes);
-        self.network.supply.clone_from(&payout.given);
+        for (node, &given) in (0..).zip(&payout.given) {
+            self.network.set_supply(node, given);
+        }
         self.network.run(&self.nodes) <= self.slack
     }
 
     /// The most that the children of the root can get together, in CPUs.
-    /// To be called before the first split.
-    pub fn most(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) -> f64 {
-        self.unite(classes);
+    /// To be called after [`Confined::is_feasible`], before the first split.
+    pub fn most(&mut self, tree: &Tree, payout: &Payout) -> f64 {
         list_terminals(tree, payout, 0, &mut self.terminals);
-        self.network.supply.fill(0);
         for terminal in &self.terminals {
-            self.network.supply[terminal.node as usize] = terminal.demand;
+            self.fixed[terminal.node as usize] = terminal.demand;
+        }
+        for (node, demand) in (0..).zip(&mut self.fixed) {
+            self.network.set_supply(node, std::mem::take(demand));
         }
         if self.network.run(&self.nodes) <= self.slack {
             return cpus(tree.sum[0]);
@@ -114,8 +203,7 @@ impl Confined {
     }
 
     /// Marks the mask classes, CPUs and groups that the marked mask classes
-    /// could get to, by displacing others, in the flow that
-    /// [`Confined::is_feasible`] found.
+    /// could get to, by displacing others, in the flow of the outcome.
     pub fn spread(&mut self, marked: &mut [bool]) {
         self.network.spread(marked, self.slack);
     }
@@ -124,37 +212,62 @@ impl Confined {
     /// have CPUs to themselves.
     pub fn split(&mut self, mut split: Split<'_>) -> f64 {
         list_terminals(split.tree, split.payout, split.group, &mut self.terminals);
+        self.climb(split.tree);
         let mut amount = units(split.payout.total[split.group]);
         let (mut region, mut terminals) = (0, 0..self.terminals.len());
         if split.group != 0 {
             let node = split.payout.node[split.group];
             self.fixed[node as usize] = 0;
+            self.network.hand_on(node);
             region = self.network.region[node as usize];
             let beyond;
             (terminals, beyond) = self.hand_out_beyond(node, &mut split);
             amount = amount.saturating_sub(beyond);
         }
+        let highest = self.decide(split.classes, terminals.clone(), region, amount);
+        for terminal in &self.terminals[terminals] {
+            split.hand_out(terminal, terminal.level);
+        }
+        highest
+    }
+
+    /// Finds the levels of terminals that get `amount` units together, all in
+    /// one region. Returns the highest of those who have CPUs to themselves.
+    fn decide(
+        &mut self,
+        classes: &Classes,
+        terminals: Range<usize>,
+        region: u32,
+        amount: u64,
+    ) -> f64 {
         self.parts.clear();
         self.parts.push(Part {
             terminals,
             region,
             amount,
+            least: 0.0,
         });
         let mut highest: f64 = 0.0;
         while let Some(part) = self.parts.pop() {
-            let level = self.level(&part, &mut split);
-            if level.is_infinite()
-                || part.terminals.len() == 1
-                || self.carries(&part, &split, level)
-                || !self.divide(&part)
-            {
-                self.settle(&part, &mut split, level);
-                if self.has_cpus(&part, split.classes) {
+            let level = self.level(&part);
+            let is_one = level.is_infinite() || part.terminals.len() == 1;
+            if self.carries(&part) || is_one || !self.divide(&part, level) {
+                self.settle(&part);
+                if self.has_cpus(&part, classes) {
                     highest = highest.max(level);
                 }
             }
         }
         highest
+    }
+
+    /// Sorts the children of the terminals into the ladder.
+    fn climb(&mut self, tree: &Tree) {
+        self.ladder.clear();
+        for terminal in &mut self.terminals {
+            let children = tree.children[terminal.children.clone()].iter();
+            terminal.rungs = self.ladder.add(children.map(|child| child.claim));
+        }
     }
 
     /// Gives children beyond cuts what they get. Returns the others and what
@@ -185,41 +298,42 @@ impl Confined {
         (0..here, given)
     }
 
-    /// The level at which the part gets its amount, as far as masks let it.
-    fn level(&self, part: &Part, split: &mut Split<'_>) -> f64 {
-        let terminals = &self.terminals[part.terminals.clone()];
-        let demand = terminals
-            .iter()
-            .fold(0u64, |sum, t| sum.saturating_add(t.demand));
-        if demand <= part.amount + self.slack {
-            return f64::INFINITY;
+    /// The level at which the part gets its amount, as far as masks let it, and
+    /// what its terminals get at that.
+    fn level(&mut self, part: &Part) -> f64 {
+        let terminals = &mut self.terminals[part.terminals.clone()];
+        let level = if demand(terminals) <= part.amount + self.slack {
+            f64::INFINITY
+        } else {
+            let rungs = terminals.iter().map(|terminal| &terminal.rungs);
+            self.ladder.level(rungs, cpus(part.amount), part.least)
+        };
+        for terminal in terminals {
+            terminal.level = level;
+            terminal.amount = terminal.demand;
+            if level.is_finite() {
+                let sum = self.ladder.at(&terminal.rungs, level);
+                let amount = units(sum.met + level * sum.limited);
+                terminal.amount = amount.min(terminal.demand);
+            }
         }
-        let children = &split.tree.children;
-        let claims = terminals
-            .iter()
-            .flat_map(|t| children[t.children.clone()].iter());
-        split
-            .filler
-            .level(claims.map(|child| child.claim), cpus(part.amount))
-            .level
+        level
     }
 
-    /// Whether the CPUs of the part can carry what its terminals get at a level.
-    fn carries(&mut self, part: &Part, split: &Split<'_>, level: f64) -> bool {
-        let nodes = &self.nodes[self.regions[part.region as usize].clone()];
-        for &node in nodes {
-            self.network.supply[node as usize] = self.fixed[node as usize];
-        }
+    /// Whether the CPUs of the part can carry what its terminals get.
+    fn carries(&mut self, part: &Part) -> bool {
         for terminal in &self.terminals[part.terminals.clone()] {
-            self.network.supply[terminal.node as usize] += split.amount(terminal, level);
+            let amount = self.fixed[terminal.node as usize] + terminal.amount;
+            self.network.set_supply(terminal.node, amount);
         }
+        let nodes = &self.nodes[self.regions[part.region as usize].clone()];
         self.network.run(nodes) <= self.slack
     }
 
     /// Divides a part that its CPUs cannot carry: those who are short, in the
     /// smallest sense, have CPUs to themselves and a level below that of the
     /// others. False if that is nobody or everybody, which only rounding does.
-    fn divide(&mut self, part: &Part) -> bool {
+    fn divide(&mut self, part: &Part, level: f64) -> bool {
         let network = &mut self.network;
         let Range { start, end } = part.terminals;
         let terminals = &mut self.terminals[start..end];
@@ -227,6 +341,7 @@ impl Confined {
         if middle == start || middle == end {
             return false;
         }
+        self.divided = true;
         let nodes = self.regions[part.region as usize].clone();
         let count = partition(&mut self.nodes[nodes.clone()], |&node| {
             network.is_short(node)
@@ -246,20 +361,21 @@ impl Confined {
             terminals: middle..end,
             region: part.region,
             amount: part.amount - amount,
+            least: level,
         });
         self.parts.push(Part {
             terminals: start..middle,
             region,
             amount,
+            least: part.least,
         });
         true
     }
 
-    /// Gives the terminals of a part what they get at its level.
-    fn settle(&mut self, part: &Part, split: &mut Split<'_>, level: f64) {
+    /// What the terminals of a part get is decided.
+    fn settle(&mut self, part: &Part) {
         for terminal in &self.terminals[part.terminals.clone()] {
-            self.fixed[terminal.node as usize] += split.amount(terminal, level);
-            split.hand_out(terminal, level);
+            self.fixed[terminal.node as usize] = self.network.settle(terminal.node);
         }
     }
 
@@ -275,27 +391,30 @@ impl Confined {
     /// Makes the network one region again, in which nothing is given.
     fn unite(&mut self, classes: &Classes) {
         self.network.unite();
-        self.network.drain[classes.count..][..classes.capacity.len()]
-            .copy_from_slice(&classes.capacity);
+        for (node, &capacity) in (classes.count..).zip(&classes.capacity) {
+            self.network.set_drain(node, capacity);
+        }
         self.regions.clear();
         self.regions.push(0..self.nodes.len());
         self.fixed.clear();
         self.fixed.resize(self.nodes.len(), 0);
+        self.divided = false;
     }
 }
 
 impl Split<'_> {
-    /// What a terminal gets at a level, in units.
-    fn amount(&self, terminal: &Terminal, level: f64) -> u64 {
-        let children = &self.tree.children[terminal.children.clone()];
-        sum(children, |claim| entitlement(claim, level))
-    }
-
     fn hand_out(&mut self, terminal: &Terminal, level: f64) {
         let children = terminal.children.clone();
         self.payout
             .hand_out(self.tree, self.group, children, level, self.out);
     }
+}
+
+/// What terminals could use together, in units.
+fn demand(terminals: &[Terminal]) -> u64 {
+    terminals
+        .iter()
+        .fold(0u64, |sum, terminal| sum.saturating_add(terminal.demand))
 }
 
 /// Lists the children of a group by node.
@@ -309,21 +428,20 @@ fn list_terminals(tree: &Tree, payout: &Payout, group: usize, list: &mut Vec<Ter
             Kind::Group(group) if children[0].class == MIXED => payout.node[group],
             _ => children[0].class,
         };
+        let demand = children.iter().fold(0u64, |sum, child| {
+            sum.saturating_add(units(child.claim.demand))
+        });
+        let demand = demand.min(UNBOUNDED);
         list.push(Terminal {
             node,
             children: start..end,
-            demand: sum(children, |claim| claim.demand),
+            rungs: 0..0,
+            demand,
+            level: 0.0,
+            amount: 0,
         });
         start = end;
     }
-}
-
-/// Σ of something about the claims of children, in units.
-fn sum(children: &[Child], cpus: impl Fn(Claim) -> f64) -> u64 {
-    let sum = children.iter().fold(0u64, |sum, child| {
-        sum.saturating_add(units(cpus(child.claim)))
-    });
-    sum.min(UNBOUNDED)
 }
 
 /// Puts those of which `first` is true before the others. Returns how many.

@@ -231,7 +231,7 @@ pub(super) fn entitlement(claim: Claim, level: f64) -> f64 {
 }
 
 /// The level that just meets a sane claim.
-fn ratio(claim: Claim) -> f64 {
+pub(super) fn ratio(claim: Claim) -> f64 {
     claim.demand / claim.weight
 }
 

@@ -2,8 +2,9 @@
 //! Maximum flow in whole numbers from many sources to many drains.
 //! Never knows what its nodes stand for.
 //!
-//! Dinic's algorithm. The network can be cut into regions, which then are
-//! networks of their own: an arc from one region to another carries nothing.
+//! Dinic's algorithm. A flow is kept when supplies change, and only repaired.
+//! The network can be cut into regions, which then are networks of their own: an
+//! arc from one region to another carries what it did.
 
 /// The distance of a node that no supply is left for.
 const UNREACHED: u32 = u32::MAX;
@@ -12,8 +13,8 @@ const UNREACHED: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Network {
     /// What enters at each node, and the most that may leave there.
-    pub supply: Vec<u64>,
-    pub drain: Vec<u64>,
+    supply: Vec<u64>,
+    drain: Vec<u64>,
     /// The region of each node.
     pub region: Vec<u32>,
     /// Arcs that were added and not yet sorted: from, to, capacity.
@@ -109,12 +110,73 @@ impl Network {
         self.unite();
     }
 
-    /// Makes it all one region again, without drains.
+    /// Makes it all one region again, in which nothing flows, without supplies
+    /// or drains.
     pub fn unite(&mut self) {
-        self.drain.fill(0);
+        for amounts in [
+            &mut self.supply,
+            &mut self.supply_left,
+            &mut self.drain,
+            &mut self.drain_left,
+        ] {
+            amounts.fill(0);
+        }
         self.region.fill(0);
         self.full.clear();
         self.full.resize(self.arcs.len(), false);
+        for arc in &mut self.arcs {
+            arc.left = arc.capacity;
+        }
+    }
+
+    /// Lets this much leave at a node where nothing leaves yet.
+    pub fn set_drain(&mut self, node: usize, amount: u64) {
+        (self.drain[node], self.drain_left[node]) = (amount, amount);
+    }
+
+    /// Has this much enter at a node. If that is less than before, what no
+    /// longer enters no longer flows.
+    pub fn set_supply(&mut self, node: u32, amount: u64) {
+        let at = node as usize;
+        let before = std::mem::replace(&mut self.supply[at], amount);
+        if amount >= before {
+            self.supply_left[at] += amount - before;
+            return;
+        }
+        let unrouted = self.supply_left[at].min(before - amount);
+        self.supply_left[at] -= unrouted;
+        self.withdraw(node, before - amount - unrouted);
+    }
+
+    /// Takes what found no way at a node out of its supply, and returns the rest.
+    pub fn settle(&mut self, node: u32) -> u64 {
+        let at = node as usize;
+        self.supply[at] -= std::mem::take(&mut self.supply_left[at]);
+        self.supply[at]
+    }
+
+    /// What flows over the arcs of a node, if it does not come to a region that
+    /// was cut off, from now on enters where they lead. Nothing else enters here.
+    pub fn hand_on(&mut self, node: u32) {
+        let from = node as usize;
+        for at in self.start[from] as usize..self.start[from + 1] as usize {
+            let Arc {
+                capacity,
+                left,
+                to,
+                twin,
+            } = self.arcs[at];
+            if capacity == 0 {
+                continue;
+            }
+            if !self.full[at] {
+                self.supply[to as usize] += capacity - left;
+            }
+            self.arcs[at].left = capacity;
+            self.arcs[twin as usize].left = 0;
+        }
+        self.set_drain(from, 0);
+        (self.supply[from], self.supply_left[from]) = (0, 0);
     }
 
     /// What is known of the arcs that were added from a node, in their order,
@@ -133,17 +195,9 @@ impl Network {
             })
     }
 
-    /// Finds a maximum flow among these nodes, all those of one region, from
-    /// nothing. Returns the supply that finds no way.
+    /// Makes the flow a maximum flow among these nodes, all those of one region.
+    /// Returns the supply that finds no way.
     pub fn run(&mut self, nodes: &[u32]) -> u64 {
-        for &node in nodes {
-            let node = node as usize;
-            self.supply_left[node] = self.supply[node];
-            self.drain_left[node] = self.drain[node];
-            for arc in &mut self.arcs[self.start[node] as usize..self.start[node + 1] as usize] {
-                arc.left = arc.capacity;
-            }
-        }
         while self.measure(nodes) {
             for &node in nodes {
                 self.next[node as usize] = self.start[node as usize];
@@ -158,7 +212,7 @@ impl Network {
         left.fold(0, u64::saturating_add)
     }
 
-    /// The supply that found a way in the last run, of these nodes.
+    /// The supply that has found a way, of these nodes.
     pub fn routed(&self, nodes: &[u32]) -> u64 {
         let routed = |&node: &u32| self.supply[node as usize] - self.supply_left[node as usize];
         nodes.iter().map(routed).sum()
@@ -172,8 +226,8 @@ impl Network {
 
     /// Makes the short ones of a region another, with this number: what arcs
     /// from there to the others can carry (they are full) leaves here and
-    /// enters there, in `supply` too. Returns all that can leave the region.
-    pub fn cut(&mut self, short: &[u32], number: u32, supply: &mut [u64]) -> u64 {
+    /// enters there, and in `fixed` too. Returns all that can leave the region.
+    pub fn cut(&mut self, short: &[u32], number: u32, fixed: &mut [u64]) -> u64 {
         let old = short
             .first()
             .map_or(number, |&node| self.region[node as usize]);
@@ -189,7 +243,8 @@ impl Network {
                 if arc.capacity > 0 && self.region[to] == old {
                     self.full[at] = true;
                     self.drain[from] += arc.capacity;
-                    supply[to] += arc.capacity;
+                    self.supply[to] += arc.capacity;
+                    fixed[to] += arc.capacity;
                 }
             }
             leaving = leaving.saturating_add(self.drain[from]);
@@ -218,6 +273,47 @@ impl Network {
                 }
             }
         }
+    }
+
+    /// Has this much less flow from a node to wherever it leaves. Arcs lead from
+    /// groups to what is in them and on to CPUs, so nothing flows in circles.
+    fn withdraw(&mut self, source: u32, amount: u64) {
+        let mut left = amount;
+        self.path.clear();
+        let mut node = source;
+        while left > 0 {
+            let at = node as usize;
+            let leaving = self.drain[at] - self.drain_left[at];
+            if leaving == 0 {
+                let Some(arc) = self.carrying(node) else {
+                    return;
+                };
+                self.path.push(arc);
+                node = self.arcs[arc as usize].to;
+                continue;
+            }
+            let flow = |&arc: &u32| self.arcs[self.arcs[arc as usize].twin as usize].left;
+            let amount = self.path.iter().map(flow).fold(left.min(leaving), u64::min);
+            self.drain_left[at] += amount;
+            for &arc in &self.path {
+                let twin = self.arcs[arc as usize].twin;
+                self.arcs[arc as usize].left += amount;
+                self.arcs[twin as usize].left -= amount;
+            }
+            left -= amount;
+            self.path.clear();
+            node = source;
+        }
+    }
+
+    /// An arc in which something flows from a node, inside its region.
+    fn carrying(&self, node: u32) -> Option<u32> {
+        let from = node as usize;
+        let mut arcs = self.start[from]..self.start[from + 1];
+        arcs.find(|&at| {
+            let arc = &self.arcs[at as usize];
+            arc.left < arc.capacity && self.region[arc.to as usize] == self.region[from]
+        })
     }
 
     /// Measures distances. Returns whether supply that is left gets anywhere.

@@ -4,6 +4,7 @@
 
 mod fill;
 mod groups;
+mod kept;
 mod masks;
 mod oracle;
 mod peers;

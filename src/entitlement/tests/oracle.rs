@@ -13,6 +13,10 @@ const ROUNDING: f64 = 1e-9;
 /// How much more a claim must be able to get to be called free to rise.
 const RISE: f64 = 1e-7;
 
+/// Differences below this do not keep a claim from rising: bisection may have
+/// used up all that is called rounding.
+const LENIENT: f64 = 1e-8;
+
 /// A dense network: what each arc can still carry.
 #[derive(Clone)]
 struct Dense {
@@ -244,7 +248,13 @@ impl<'a> Oracle<'a> {
     }
 
     /// Whether the children can get this beside all that is fixed.
-    fn is_possible(&self, fixed: &[(usize, f64)], children: &[Child], amounts: &[f64]) -> bool {
+    fn is_possible(
+        &self,
+        fixed: &[(usize, f64)],
+        children: &[Child],
+        amounts: &[f64],
+        rounding: f64,
+    ) -> bool {
         let mut network = self.network.clone();
         let mut sum = 0.0;
         let entering = children
@@ -255,7 +265,7 @@ impl<'a> Oracle<'a> {
             *network.arc(0, node) += amount;
             sum += amount;
         }
-        network.run() >= sum - ROUNDING
+        network.run() >= sum - rounding
     }
 
     fn split(&mut self, group: usize) {
@@ -271,16 +281,16 @@ impl<'a> Oracle<'a> {
                 };
                 children.iter().zip(&frozen).map(amount).collect()
             };
-            let possible = |amounts: &[f64]| {
-                amounts.iter().sum::<f64>() <= total + ROUNDING
-                    && self.is_possible(&fixed, &children, amounts)
+            let possible = |amounts: &[f64], rounding: f64| {
+                amounts.iter().sum::<f64>() <= total + rounding
+                    && self.is_possible(&fixed, &children, amounts, rounding)
             };
-            let amounts = at(highest(|level| possible(&at(level))));
+            let amounts = at(highest(|level| possible(&at(level), ROUNDING)));
             for (place, &child) in children.iter().enumerate() {
                 let mut more = amounts.clone();
                 more[place] += RISE;
                 let is_full = amounts[place] >= self.demand(child) - ROUNDING;
-                if frozen[place].is_none() && (is_full || !possible(&more)) {
+                if frozen[place].is_none() && (is_full || !possible(&more, LENIENT)) {
                     frozen[place] = Some(amounts[place]);
                 }
             }

@@ -141,6 +141,27 @@ fn weights_at_the_ends() {
 }
 
 #[test]
+fn all_weights_are_infeasible() {
+    // As many as CPUs: each gets one, whatever its weight.
+    let mut instance = Instance::new(3);
+    for weight in [1.0, 100.0, 10_000.0] {
+        instance.add(1, weight, 1.0, ANYWHERE, GroupId::ROOT);
+    }
+    let out = instance.solve();
+    assert_eq!(out.shares, [1.0; 3]);
+    assert_satisfied(&out);
+    // On a CPU each, with another that nobody else wants.
+    let mut instance = Instance::new(4);
+    for (cpu, weight) in (0..).zip([1.0, 100.0, 10_000.0]) {
+        let mask = instance.mask([cpu]);
+        instance.add(1, weight, 1.0, mask, GroupId::ROOT);
+    }
+    let out = instance.solve();
+    assert_eq!(out.shares, [1.0; 3]);
+    assert_satisfied(&out);
+}
+
+#[test]
 fn weights_beyond_reason() {
     let mut instance = Instance::new(1);
     let mask = instance.mask([0]);

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One group, confined to several sets of CPUs: the tree is not worth building.
+//! Never decides a level.
+
+use super::classes::NOWHERE;
+use super::fill::entitlement;
+use super::units::{NOTICEABLE, cpus, units};
+use super::{Entitlements, Method, Problem, Solver, root_quota};
+
+impl Solver {
+    /// One group and any masks.
+    pub(super) fn solve_flat(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
+        let Solver {
+            classes, confined, ..
+        } = self;
+        confined.build_flat(problem, classes);
+        let quota = root_quota(problem);
+        let demand = confined.demand().min(units(quota));
+        let most = confined.most_flat();
+        let level = confined.split_flat(classes, most.min(demand));
+        // What there would be if no mask stood in the way.
+        let reached = classes.reached_capacity;
+        out.method = match () {
+            _ if reached + NOTICEABLE < cpus(demand) && !classes.all_reached => Method::Flow,
+            _ if confined.falls_short(most, units(reached).min(demand)) => Method::Flow,
+            _ => Method::Fill,
+        };
+        out.level = level;
+        let is_short = cpus(most) + NOTICEABLE < cpus(demand);
+        let hungry = &mut self.payout.hungry;
+        confined.write_levels(&mut self.levels);
+        hungry.clear();
+        hungry.resize(classes.count + classes.capacity.len(), false);
+        let levels = &self.levels;
+        let level_of = |class: u32| levels.get(class as usize).copied().unwrap_or(0.0);
+        let classes = &*classes;
+        let tasks = problem.tasks.iter();
+        let claims = tasks.map(|task| (classes.of(task.mask), task.claim().sane()));
+        out.levels
+            .extend(claims.clone().map(|(class, _)| level_of(class)));
+        out.shares.extend(claims.map(|(class, claim)| {
+            let share = entitlement(claim, level_of(class));
+            if is_short && class != NOWHERE && share + NOTICEABLE < claim.demand {
+                hungry[class as usize] = true;
+            }
+            share
+        }));
+        self.find_wanted(true, problem.cpus.len(), out);
+    }
+}

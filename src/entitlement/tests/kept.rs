@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is kept and repaired instead of made anew: sorted claims, flows, classes.
+//! Never compares with anything but the same thing made anew.
+
+use proptest::prelude::*;
+
+use super::random::{SMALL, instance, weight};
+use super::{Instance, claim};
+use crate::entitlement::fill::Filler;
+use crate::entitlement::flow::Network;
+use crate::entitlement::ladder::Ladder;
+use crate::entitlement::*;
+
+fn claims() -> impl Strategy<Value = Vec<(usize, Claim)>> {
+    let demand = prop_oneof![Just(0.0), Just(1.0), 0.0..1.0f64, 0.0..1e-6f64];
+    let one = (0..4usize, weight(), demand);
+    let one = one.prop_map(|(list, weight, demand)| (list, claim(weight, demand)));
+    prop::collection::vec(one, 1..60)
+}
+
+/// Arcs of a network of three layers, as groups, masks and CPUs are.
+fn arcs() -> impl Strategy<Value = Vec<(u32, u32, u64)>> {
+    let first = (0..3u32, 3..7u32, 0..20u64);
+    let second = (3..7u32, 7..11u32, prop_oneof![Just(1000u64), 0..20u64]);
+    prop::collection::vec(prop_oneof![first, second], 0..20)
+}
+
+fn network(arcs: &[(u32, u32, u64)], drains: &[u64]) -> Network {
+    let mut network = Network::default();
+    network.clear(11);
+    for &(from, to, capacity) in arcs {
+        network.add(from, to, capacity);
+    }
+    network.connect();
+    for (node, &drain) in (7..).zip(drains) {
+        network.set_drain(node, drain);
+    }
+    network
+}
+
+proptest! {
+    #![proptest_config(crate::seeds::config("entitlement::kept"))]
+
+    #[test]
+    fn ladders_find_the_level_of_the_fill(claims in claims(), part in 0.0..1.0f64, from in 0.0..1.0f64) {
+        let mut ladder = Ladder::default();
+        // The last list is left out.
+        ladder.build(claims.iter().copied(), 3);
+        let lists: Vec<_> = (0..3).map(|list| ladder.list(list)).collect();
+        let all: Vec<Claim> = claims.iter().filter(|c| c.0 < 3).map(|c| c.1).collect();
+        let demand: f64 = all.iter().map(|claim| claim.demand).sum();
+        let amount = 0.999 * part * demand;
+        let fill = Filler::default().fill(&all, amount, &mut Vec::new());
+        prop_assume!(fill.is_limited());
+        for low in [0.0, from * fill.level, fill.level] {
+            let level = ladder.level(lists.iter(), amount, low);
+            prop_assert!((level - fill.level).abs() <= 1e-9 * fill.level, "{level} {}", fill.level);
+        }
+        for (number, list) in lists.iter().enumerate() {
+            let sum = ladder.at(list, fill.level);
+            let got = sum.met + fill.level * sum.limited;
+            let own = claims.iter().filter(|c| c.0 == number).map(|c| c.1);
+            let expected: f64 = own.map(|c| c.demand.min(fill.level * c.weight)).sum();
+            prop_assert!((got - expected).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_repaired_flow_is_as_large_as_a_new_one(
+        arcs in arcs(), drains in prop::collection::vec(0..20u64, 4),
+        steps in prop::collection::vec(prop::collection::vec(0..20u64, 7), 1..6),
+    ) {
+        let nodes: Vec<u32> = (0..11).collect();
+        let mut kept = network(&arcs, &drains);
+        for supplies in steps {
+            let mut fresh = network(&arcs, &drains);
+            for (node, &supply) in (0..).zip(&supplies) {
+                kept.set_supply(node, supply);
+                fresh.set_supply(node, supply);
+            }
+            prop_assert_eq!(kept.run(&nodes), fresh.run(&nodes));
+            for node in 0..11 {
+                prop_assert_eq!(kept.is_short(node), fresh.is_short(node));
+            }
+        }
+    }
+
+    /// The classes of the last round are right for the next only if masks and
+    /// CPUs are the same.
+    #[test]
+    fn a_machine_that_changes_a_little_is_solved_anew(
+        first in instance(SMALL), changes in prop::collection::vec((any::<prop::sample::Index>(), 0..4u32, 0.0..1.0f64), 1..5),
+    ) {
+        let (mut solver, mut out) = (Solver::default(), Entitlements::default());
+        let mut instance = first;
+        for (index, what, value) in changes {
+            solver.solve(&instance.problem(), &mut out);
+            let cpu = index.index(instance.cpus.len());
+            match what {
+                0 => instance.cpus[cpu].capacity = value,
+                1 => instance.cpus[cpu].cpu = CpuId(1000),
+                2 if !instance.tasks.is_empty() => {
+                    let task = index.index(instance.tasks.len());
+                    instance.tasks[task].demand = value;
+                    instance.tasks[task].mask = instance.mask([cpu as u32 * 3]);
+                }
+                _ => instance.groups.truncate(1),
+            }
+            solver.solve(&instance.problem(), &mut out);
+            prop_assert_eq!(&out, &instance.solve());
+        }
+    }
+}
+
+#[test]
+fn thousands_of_masks_on_thousands_of_cpus() {
+    let mut instance = Instance::new(2048);
+    let mut number = 1u64;
+    for task in 0..2000 {
+        let mut next = || {
+            number = number.wrapping_mul(6364136223846793005).wrapping_add(1);
+            (number >> 33) as u32
+        };
+        let size = 1 << (next() % 10);
+        let mask: Vec<u32> = (0..size).map(|_| next() % 512).collect();
+        let mask = instance.mask(mask);
+        instance.add(2, f64::from(1 + task % 9), 1.0, mask, GroupId::ROOT);
+    }
+    let out = instance.solve();
+    assert_eq!(out.method, Method::Flow);
+    assert!((out.total - 512.0).abs() < 1e-6, "{}", out.total);
+    for (task, share) in instance.tasks.iter().zip(&out.shares) {
+        assert!((0.0..=task.demand).contains(share));
+    }
+}
