@@ -48,9 +48,10 @@ pub(super) struct Seat {
     /// ahead, in the snapshot, ms.
     pub most_behind: f64,
     pub most_ahead: f64,
-    /// Items that came and that left: what tells a stale search from a fresh one.
-    pub arrivals: u64,
-    pub departures: u64,
+    /// When an item last came and when one last left, by [`Board::clock`]: what
+    /// tells a stale search from a fresh one.
+    pub arrival: u64,
+    pub departure: u64,
 }
 
 impl Seat {
@@ -112,6 +113,8 @@ pub(super) struct Board<'a> {
     pub has_evacuees: bool,
     /// Whether a limit of the configuration kept a step from being made.
     pub cut_short: Cell<bool>,
+    /// Counts the changes of place.
+    pub clock: u64,
     owed: &'a Entitlements,
     order: &'a [u32],
     /// Whether somebody on the machine gets less than it could use.
@@ -148,6 +151,7 @@ impl<'a> Board<'a> {
             largest: 0.0,
             has_evacuees: false,
             cut_short: Cell::new(false),
+            clock: 0,
             owed,
             order,
             limited: false,
@@ -397,14 +401,15 @@ impl<'a> Board<'a> {
         self.processes
             .carry(task.process, item.share, &self.machine, from, to);
         let lag = item.share * task.lag_ms;
+        self.clock += 1;
         let seat = &mut self.seats[from];
         seat.side.load -= item.share;
         seat.lag -= lag;
-        seat.departures += 1;
+        seat.departure = self.clock;
         let seat = &mut self.seats[to];
         seat.side.load += item.share;
         seat.lag += lag;
-        seat.arrivals += 1;
+        seat.arrival = self.clock;
         self.items[number as usize].place = Some(to);
     }
 
@@ -447,8 +452,8 @@ impl Seat {
             lag: 0.0,
             most_behind: f64::NEG_INFINITY,
             most_ahead: f64::INFINITY,
-            arrivals: 0,
-            departures: 0,
+            arrival: 0,
+            departure: 0,
         }
     }
 

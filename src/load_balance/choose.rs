@@ -16,7 +16,7 @@ const NEAR: usize = 32;
 const AS_GOOD: f64 = 0.9;
 
 /// What a search looks for, from what asks least to what asks most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Search {
     /// Two tasks to exchange, instead of one to move.
     pub swap: bool,
@@ -25,6 +25,12 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// How many there are, and which of them this is.
+    pub const COUNT: usize = 4;
+    pub fn number(self) -> usize {
+        2 * usize::from(self.leaves_preferred) + usize::from(self.swap)
+    }
+
     /// In the order to try them: memory stays where it is preferred unless
     /// neither a move nor a swap can help otherwise.
     pub fn all(mempolicy_affinity: bool) -> Vec<Search> {

@@ -12,6 +12,8 @@ pub struct Config {
     /// Most tasks looked at in one plan, give or take one search. Bounds its
     /// time on machines where masks confine most tasks: some 10 ns a look.
     pub max_looks: u64,
+    /// Most turns between nodes in one plan, of one or two moves each.
+    pub cross_node_turns: usize,
     /// Heed `preferred_nodes`.
     pub mempolicy_affinity: bool,
     /// A gap up to this part of the capacity (and up to the largest
@@ -44,7 +46,8 @@ impl Default for Config {
         Config {
             enabled: true,
             max_moves: 1024,
-            max_looks: 20_000_000,
+            max_looks: 5_000_000,
+            cross_node_turns: 2,
             mempolicy_affinity: false,
             band: 0.01,
             remote_band: 0.01,

@@ -50,7 +50,8 @@ pub(super) fn is_due(board: &Board) -> bool {
     due(board).next().is_some()
 }
 
-/// Takes at most one turn for each domain, the longest overdue first.
+/// Takes at most one turn for each domain, the longest overdue first, and only
+/// so many between nodes.
 pub(super) fn rotate(board: &mut Board) {
     let mut pairs: Vec<Due> = due(board).collect();
     pairs.sort_unstable_by(|a, b| {
@@ -60,9 +61,15 @@ pub(super) fn rotate(board: &mut Board) {
             .then((a.from, a.to).cmp(&(b.from, b.to)))
     });
     let mut has_had_a_turn = vec![false; board.seats.len()];
+    let mut cross_node_turns = 0;
     for pair in pairs {
         let Due { from, to, .. } = pair;
-        if has_had_a_turn[from] || has_had_a_turn[to] || !board.may_cross(from, to) {
+        let crosses = board.seats[from].node != board.seats[to].node;
+        if has_had_a_turn[from]
+            || has_had_a_turn[to]
+            || !board.may_cross(from, to)
+            || (crosses && cross_node_turns == board.config.cross_node_turns)
+        {
             continue;
         }
         let turn = match turn(board, from, to) {
@@ -75,6 +82,7 @@ pub(super) fn rotate(board: &mut Board) {
             None => board.apply(turn.item, turn.to, Why::Turn),
         }
         (has_had_a_turn[from], has_had_a_turn[to]) = (true, true);
+        cross_node_turns += usize::from(crosses);
     }
 }
 

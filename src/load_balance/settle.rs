@@ -6,9 +6,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use ordered_float::OrderedFloat;
-use rustc_hash::FxHashMap;
 
-use super::board::{Board, LEAST, Seat, Why};
+use super::board::{Board, LEAST, Why};
 use super::choose::{Choice, Search};
 use super::side::{Exchange, Pair, Side};
 
@@ -44,10 +43,12 @@ pub(super) struct Pass {
     /// Whether the members, all domains, share what they have to owe whatever
     /// that is: one that is as far off as all together is where it should be.
     relative: bool,
-    /// Searches that found nothing, with the state they would find again. Gaps
-    /// only shrink while they stay on their side, so only an arrival at the
-    /// giver or a departure from the taker can change the answer.
-    failed: FxHashMap<(Search, usize, usize), (u64, u64)>,
+    /// By search and member, the time at which nothing was found that relieves
+    /// it. Gaps only shrink while they stay on their side, so only an arrival at
+    /// the giver or a departure from the taker can change the answer.
+    tried: [Vec<Option<u64>>; Search::COUNT],
+    /// What all members together owed when that was written down.
+    together: f64,
     sides: Vec<Side>,
     outside: Vec<(f64, usize)>,
 }
@@ -72,7 +73,14 @@ impl Pass {
     /// Starts over with a new plan.
     pub fn begin(&mut self, band: Band) {
         self.band = band;
-        self.failed.clear();
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        for tried in &mut self.tried {
+            tried.clear();
+            tried.resize(self.members.len(), None);
+        }
     }
 
     /// Whether a member is outside the band.
@@ -89,6 +97,11 @@ impl Pass {
         self.sides.extend(sides);
         if self.relative {
             let together = self.sides.iter().copied().fold(Side::default(), Side::and);
+            if (together.load - self.together).abs() > LEAST {
+                // Something crossed nodes, and all targets with it.
+                self.together = together.load;
+                self.forget();
+            }
             for side in &mut self.sides {
                 *side = together.target_of(*side);
             }
@@ -146,6 +159,7 @@ impl Pass {
     fn relieve(&mut self, board: &Board, member: usize, search: Search) -> Option<Choice> {
         let side = self.sides[member];
         let gives = side.over() > 0.0;
+        let since = self.tried[search.number()][member];
         let enough = NEAR_ENOUGH * side.fault().min(board.largest);
         let mut best: Option<Choice> = None;
         for partner in self.partners(board, member, gives) {
@@ -154,7 +168,7 @@ impl Pass {
             } else {
                 (partner, member)
             };
-            let Some(choice) = self.try_pair(board, from, to, search) else {
+            let Some(choice) = self.try_pair(board, from, to, search, since) else {
                 continue;
             };
             if choice.gain >= enough {
@@ -163,6 +177,9 @@ impl Pass {
             if best.is_none_or(|best| choice.gain > best.gain) {
                 best = Some(choice);
             }
+        }
+        if best.is_none() {
+            self.tried[search.number()][member] = Some(board.clock);
         }
         best
     }
@@ -186,25 +203,26 @@ impl Pass {
 
     /// The first pair of domains, worst first, that has a step.
     fn try_pair(
-        &mut self,
+        &self,
         board: &Board,
         from: usize,
         to: usize,
         search: Search,
+        since: Option<u64>,
     ) -> Option<Choice> {
         let members = Exchange {
             giver: self.sides[from],
             taker: self.sides[to],
         };
-        let state = self.state(board, from, to, search.swap);
         let least_swap = self.least_swap(from, to);
         for giver in self.most_first(board, from, Side::over, Side::spare) {
             for taker in self.most_first(board, to, Side::room, Side::room) {
-                let key = (search, giver, taker);
                 if board.budget() == 0 {
                     return None;
                 }
-                if !board.may_cross(giver, taker) || self.failed.get(&key) == Some(&state) {
+                if !has_changed(board, giver, taker, search, since)
+                    || !board.may_cross(giver, taker)
+                {
                     continue;
                 }
                 let pair = Pair {
@@ -226,7 +244,6 @@ impl Pass {
                 if choice.is_some() {
                     return choice;
                 }
-                self.failed.insert(key, state);
             }
         }
         None
@@ -236,23 +253,6 @@ impl Pass {
     fn least_swap(&self, from: usize, to: usize) -> f64 {
         let band = |member: usize| self.band.of(self.sides[member].capacity);
         0.5 * band(from).min(band(to))
-    }
-
-    /// See `failed`. A swap also looks at what came to the taker and left the giver.
-    fn state(&self, board: &Board, from: usize, to: usize, swap: bool) -> (u64, u64) {
-        let sum = |member: usize, count: fn(&Seat) -> u64| {
-            let domains = self.members[member].iter();
-            domains.map(|&seat| count(&board.seats[seat])).sum()
-        };
-        if swap {
-            let both = |seat: &Seat| seat.arrivals + seat.departures;
-            (sum(from, both), sum(to, both))
-        } else {
-            (
-                sum(from, |seat| seat.arrivals),
-                sum(to, |seat| seat.departures),
-            )
-        }
     }
 
     /// The domains of a member that have some of `can`, those with most of `by`
@@ -274,6 +274,23 @@ impl Pass {
             (can(side) > LEAST).then(|| (Reverse(OrderedFloat(by(side))), seat))
         }))
     }
+}
+
+/// Whether a search between two domains can find what it did not find then. A
+/// swap also looks at what came to the taker and left the giver.
+fn has_changed(
+    board: &Board,
+    giver: usize,
+    taker: usize,
+    search: Search,
+    since: Option<u64>,
+) -> bool {
+    let (giver, taker) = (&board.seats[giver], &board.seats[taker]);
+    since.is_none_or(|since| {
+        giver.arrival > since
+            || taker.departure > since
+            || (search.swap && (giver.departure > since || taker.arrival > since))
+    })
 }
 
 /// CPUs, the most first.
