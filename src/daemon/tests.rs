@@ -56,6 +56,7 @@ impl FakeKernel {
                 pinned: false,
                 mask: MaskId::ANYWHERE,
                 preferred_nodes: 0,
+                cgroup: 0,
             },
             request: None,
             outcome: Outcome::Pending,
