@@ -3,6 +3,7 @@
 //! Never sleeps or reads a clock: the caller says when, the kernel what time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use log::{debug, info};
@@ -181,6 +182,12 @@ impl Daemon {
     /// What planning needs to know besides the snapshot.
     pub fn plan_config(&self) -> &load_balance::Config {
         &self.plan_config
+    }
+
+    /// The paths of the control groups in the last snapshot, by
+    /// [`crate::ids::GroupId::index`].
+    pub fn group_paths(&self) -> Arc<Vec<String>> {
+        self.observer.group_paths()
     }
 
     /// What the last round saw.

@@ -136,7 +136,7 @@ fn steer(
             recv(balancer.plans()) -> planned => {
                 let (snapshot, plan) = planned.context("the balancer's thread has ended")?;
                 daemon.end_round(scheduler, &snapshot, &plan)?;
-                live.keep(snapshot);
+                live.keep(snapshot, daemon.group_paths());
                 planning = false;
             }
             recv(requests) -> request => {

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::*;
 use crate::affinity::MaskTable;
+use crate::cgroups::tests::{FakeFolders, ROOT_ID};
 use crate::demand::RowSample;
 use crate::ids::{MaskId, TaskRef};
 use crate::kernel::{Beat, Counters, Outcome, ReadReport, Ticket, request};
@@ -296,6 +297,25 @@ fn an_infeasible_weight_is_charged_as_one_cpu() {
     kernel.tasks.truncate(6);
     rounds(&mut daemon, &mut kernel, 2);
     assert!(kernel.tasks.iter().all(|task| task.row.charged.is_none()));
+}
+
+#[test]
+fn tasks_are_in_the_groups_that_their_rows_name() {
+    let folders = FakeFolders::default();
+    folders.add("/a", 10);
+    folders.add("/a/b", 20);
+    let mut kernel = FakeKernel::with_spinners(&[0; 3], Manner::Obliging);
+    for (task, cgroup) in kernel.tasks.iter_mut().zip([20, ROOT_ID, 10]) {
+        task.row.cgroup = cgroup;
+    }
+    let mut daemon = daemon(&[]);
+    daemon.observer.cgroups = folders.groups();
+    let snapshot = daemon.begin_round(&mut kernel, &BTreeMap::new());
+    let snapshot = snapshot.expect("the fake kernel never fails");
+    let groups: Vec<u32> = snapshot.tasks.iter().map(|task| task.group.0).collect();
+    assert_eq!(groups, [2, 0, 1]);
+    assert_eq!(snapshot.groups.len(), 3);
+    assert_eq!(*daemon.group_paths(), ["/", "/a", "/a/b"]);
 }
 
 #[test]
