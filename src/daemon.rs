@@ -22,6 +22,7 @@ mod observer;
 #[cfg(test)]
 mod tests;
 
+use charge::Charger;
 use ledger::Ledger;
 use observer::Observer;
 
@@ -71,6 +72,7 @@ pub struct Daemon {
     tuning: Option<Tuning>,
     observer: Observer,
     ledger: Ledger,
+    charger: Charger,
     round: Round,
 }
 
@@ -94,6 +96,7 @@ impl Daemon {
             tuning: None,
             observer: Observer::new(config.layout.clone(), half_life_ns),
             ledger: Ledger::default(),
+            charger: Charger::default(),
             round: Round {
                 domains: capacities(&config.layout),
                 ..Default::default()
@@ -174,8 +177,8 @@ impl Daemon {
     ) -> Result<()> {
         self.round = account(snapshot, plan);
         self.observer.note_plan(plan);
-        let rows = self.observer.rows().iter();
-        charge::tell(kernel, rows.map(|row| (row, plan.level)));
+        let rows = self.observer.rows();
+        self.charger.tell(kernel, rows, snapshot, plan);
         self.apply(kernel, plan)
     }
 
