@@ -3,6 +3,7 @@
 //! Never sleeps or reads a clock: the caller says when, the kernel what time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use log::{debug, info};
@@ -21,6 +22,7 @@ mod observer;
 #[cfg(test)]
 mod tests;
 
+use charge::Charger;
 use ledger::Ledger;
 use observer::Observer;
 
@@ -70,6 +72,7 @@ pub struct Daemon {
     tuning: Option<Tuning>,
     observer: Observer,
     ledger: Ledger,
+    charger: Charger,
     round: Round,
     /// A snapshot nobody needs any more, for its memory.
     spare: Snapshot,
@@ -95,6 +98,7 @@ impl Daemon {
             tuning: None,
             observer: Observer::new(config.layout.clone(), half_life_ns),
             ledger: Ledger::default(),
+            charger: Charger::default(),
             spare: Snapshot::default(),
             round: Round {
                 domains: capacities(&config.layout),
@@ -176,9 +180,8 @@ impl Daemon {
     ) -> Result<()> {
         account(&mut self.round, snapshot, plan);
         self.observer.note_plan(plan);
-        let rows = self.observer.rows().iter();
-        let levels = plan.levels.iter().copied();
-        charge::tell(kernel, rows.zip(levels));
+        let rows = self.observer.rows();
+        self.charger.tell(kernel, rows, snapshot, plan);
         self.apply(kernel, plan)
     }
 
@@ -191,6 +194,12 @@ impl Daemon {
     /// What planning needs to know besides the snapshot.
     pub fn plan_config(&self) -> &load_balance::Config {
         &self.plan_config
+    }
+
+    /// The paths of the control groups in the last snapshot, by
+    /// [`crate::ids::GroupId::index`].
+    pub fn group_paths(&self) -> Arc<Vec<String>> {
+        self.observer.group_paths()
     }
 
     /// What the last round saw.

@@ -78,6 +78,9 @@ pub struct RowSample {
     pub mask: MaskId,
     /// Bit n: the task's memory policy prefers node n (n < 64). 0: no preference.
     pub preferred_nodes: u64,
+    /// Id of the control group whose weight and quota the task comes under, as
+    /// the kernel counts them; 0: not known.
+    pub cgroup: u64,
 }
 
 /// Turns the sums of the rows into demand. Memory is dense by slot: as large as

@@ -7,6 +7,7 @@
 pub mod abi;
 pub mod affinity;
 pub mod balancer;
+pub mod cgroups;
 pub mod cli;
 pub mod commands;
 pub mod config;

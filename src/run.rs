@@ -141,7 +141,7 @@ fn steer(
             recv(balancer.plans()) -> planned => {
                 let (snapshot, plan) = planned.context("the balancer's thread has ended")?;
                 daemon.end_round(scheduler, &snapshot, &plan)?;
-                daemon.reuse(live.keep(snapshot));
+                daemon.reuse(live.keep(snapshot, daemon.group_paths()));
                 idle_plan = Some(plan);
             }
             recv(requests) -> request => {

@@ -112,6 +112,7 @@ impl Machine {
                 pinned: false,
                 mask: MaskId::ANYWHERE,
                 preferred_nodes: 0,
+                cgroup: 0,
             })
             .collect()
     }

@@ -3,6 +3,7 @@
 //! Never looks inside the scheduler: everything is seen from outside, as a user would see it. Only
 //! the load at the size of a machine that no guest has goes through its library.
 
+pub mod cgroup;
 pub mod checks;
 pub mod cli;
 pub mod cpus;

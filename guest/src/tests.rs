@@ -4,6 +4,7 @@
 
 mod attach;
 mod brain;
+mod cgroups;
 mod crash;
 mod flags;
 mod knob_output;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Test> {
         spread::TESTS,
         shares::TESTS,
         brain::TESTS,
+        cgroups::TESTS,
         stress::TESTS,
         crash::TESTS,
         topologies::TESTS,

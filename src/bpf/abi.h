@@ -63,6 +63,8 @@ struct ballast_row {
 	 * generation in the upper 32 bits; 0 or another generation: `weight`.
 	 */
 	ballast_u64 charged;
+	/* kernfs id of its control group with the cpu controller; 0: not known */
+	ballast_u64 cgroup;
 	/* odd while in use, grows at every allocation and release */
 	ballast_u32 generation;
 	ballast_u32 pid;

@@ -266,6 +266,7 @@ void BPF_STRUCT_OPS(ballast_runnable, struct task_struct *p, u64 enq_flags)
 	if (!row)
 		return;
 	enter_state(row, BALLAST_WAIT, scx_bpf_now());
+	note_cgroup(p, row);
 	if (mempolicy_affinity)
 		row->preferred_nodes = preferred_nodes_of(p);
 }

@@ -101,6 +101,36 @@ static __always_inline void take_charged_weight(struct task_ctx *tctx,
 		tctx->weight = tctx->own_weight;
 }
 
+/*
+ * The id of the control group whose weight and quota @p comes under: its
+ * directory's inode number. 0 in the root's autogroups and on kernels without
+ * group scheduling. It is read from the task and not kept by ops.cgroup_move:
+ * the kernel skips that for some moves, and warns of those if the callback is
+ * there, unless it has a fix made for 7.1.
+ */
+static __always_inline u64 cgroup_of(struct task_struct *p)
+{
+	if (!bpf_core_field_exists(p->sched_task_group))
+		return 0;
+	return BPF_CORE_READ(p, sched_task_group, css.cgroup, kn, id);
+}
+
+/*
+ * @p may have come to another group. The kernel takes a task off its queue to
+ * change its group and then makes it runnable again, so one that is awake has
+ * the new group at once, and one that sleeps when it wakes.
+ */
+static __always_inline void note_cgroup(struct task_struct *p, struct ballast_row *row)
+{
+	u64 cgroup = cgroup_of(p);
+
+	if (cgroup == row->cgroup)
+		return;
+	row->cgroup = cgroup;
+	/* What the daemon computed was for another group. */
+	row->charged = 0;
+}
+
 /* The nodes @p's memory policy names, as far as they fit in a word. */
 static __always_inline u64 preferred_nodes_of(struct task_struct *p)
 {
@@ -148,6 +178,7 @@ static __always_inline void begin_row(struct task_struct *p, struct task_ctx *tc
 	row->request = 0;
 	row->answer = 0;
 	row->preferred_nodes = 0;
+	row->cgroup = cgroup_of(p);
 	row->pid = p->pid;
 	row->tgid = p->tgid;
 	row->domain = tctx->domain;

@@ -3,10 +3,12 @@
 //! of that each round. Never plans, and asks the kernel for nothing but rows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use log::debug;
 
 use super::ledger::Ledger;
+use crate::cgroups::Cgroups;
 use crate::demand::{Estimator, RowSample};
 use crate::domains::{Layout, LayoutDomain};
 use crate::ids::{CpuId, GroupId};
@@ -25,6 +27,7 @@ pub(super) struct Observer {
     /// By slot: the generation and the CPUs the last plan owed it.
     owed: Vec<(u32, f64)>,
     rows: Vec<RowSample>,
+    pub(super) cgroups: Cgroups,
 }
 
 impl Observer {
@@ -40,6 +43,7 @@ impl Observer {
             lags: Lags::default(),
             owed: Vec::new(),
             rows: Vec::new(),
+            cgroups: Cgroups::of_this_machine(),
         }
     }
 
@@ -48,14 +52,21 @@ impl Observer {
         &self.rows
     }
 
+    /// The paths of the groups in the last snapshot.
+    pub fn group_paths(&self) -> Arc<Vec<String>> {
+        self.cgroups.paths()
+    }
+
     /// Reads the rows at `now_ns` and brings demands and lags up to date. The
-    /// sets of CPUs they name go into `snapshot`, whose old ones are void.
+    /// groups and the sets of CPUs they name go into `snapshot`, whose old ones are void.
     pub fn read(&mut self, kernel: &mut dyn Kernel, now_ns: u64, snapshot: &mut Snapshot) {
         snapshot.masks.sweep();
         let report = kernel.rows(now_ns, &mut snapshot.masks, &mut self.rows);
         if report.torn > 0 {
             debug!("{} rows changed while being read", report.torn);
         }
+        let named = self.rows.iter().map(|row| row.cgroup);
+        self.cgroups.update(named, &mut snapshot.groups);
         self.estimator.update(now_ns, &self.rows);
         self.account();
     }
@@ -111,7 +122,14 @@ impl Observer {
             domain.capacity = usable.sum();
         }
         snapshot.tasks.clear();
-        let tasks = self.rows.iter().map(|row| self.task(row, ledger));
+        // Tasks of a group mostly come one after the other.
+        let (mut id, mut group) = (0, GroupId::ROOT);
+        let tasks = self.rows.iter().map(|row| {
+            if row.cgroup != id {
+                (id, group) = (row.cgroup, self.cgroups.group_of(row.cgroup));
+            }
+            self.task(row, group, ledger)
+        });
         snapshot.tasks.extend(tasks);
     }
 
@@ -137,7 +155,7 @@ impl Observer {
     }
 
     /// A task under way counts where it is going, and is not moved again.
-    fn task(&self, row: &RowSample, ledger: &Ledger) -> Task {
+    fn task(&self, row: &RowSample, group: GroupId, ledger: &Ledger) -> Task {
         let under_way = ledger.target(row.task);
         Task {
             id: u64::from(row.pid),
@@ -147,7 +165,7 @@ impl Observer {
             demand: self.estimator.demand(row.task.slot).unwrap_or(0.0),
             domain: under_way.unwrap_or(row.domain),
             mask: row.mask,
-            group: GroupId::ROOT,
+            group,
             movable: !row.pinned && under_way.is_none(),
             preferred_nodes: row.preferred_nodes,
             moved_ago_rounds: ledger.moved_ago(row.task),

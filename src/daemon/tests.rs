@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::*;
 use crate::affinity::MaskTable;
+use crate::cgroups::tests::{FakeFolders, ROOT_ID};
 use crate::demand::RowSample;
 use crate::ids::{MaskId, TaskRef};
 use crate::kernel::{Beat, Counters, Outcome, ReadReport, Ticket, request};
@@ -56,6 +57,7 @@ impl FakeKernel {
                 pinned: false,
                 mask: MaskId::ANYWHERE,
                 preferred_nodes: 0,
+                cgroup: 0,
             },
             request: None,
             outcome: Outcome::Pending,
@@ -295,6 +297,58 @@ fn an_infeasible_weight_is_charged_as_one_cpu() {
     // With room for all, nobody is limited any more.
     kernel.tasks.truncate(6);
     rounds(&mut daemon, &mut kernel, 2);
+    assert!(kernel.tasks.iter().all(|task| task.row.charged.is_none()));
+}
+
+#[test]
+fn tasks_are_in_the_groups_that_their_rows_name() {
+    let folders = FakeFolders::default();
+    folders.add("/a", 10);
+    folders.add("/a/b", 20);
+    let mut kernel = FakeKernel::with_spinners(&[0; 3], Manner::Obliging);
+    for (task, cgroup) in kernel.tasks.iter_mut().zip([20, ROOT_ID, 10]) {
+        task.row.cgroup = cgroup;
+    }
+    let mut daemon = daemon(&[]);
+    daemon.observer.cgroups = folders.groups();
+    let snapshot = daemon.begin_round(&mut kernel, &BTreeMap::new());
+    let snapshot = snapshot.expect("the fake kernel never fails");
+    let groups: Vec<u32> = snapshot.tasks.iter().map(|task| task.group.0).collect();
+    assert_eq!(groups, [2, 0, 1]);
+    assert_eq!(snapshot.groups.len(), 3);
+    assert_eq!(*daemon.group_paths(), ["/", "/a", "/a/b"]);
+}
+
+#[test]
+fn tasks_are_charged_by_what_their_groups_are_owed() {
+    let folders = FakeFolders::default();
+    for (path, id, weight) in [("/light", 10, "100"), ("/heavy", 20, "300")] {
+        folders.add(path, id);
+        folders.set(path, "cpu.weight", weight);
+    }
+    let mut kernel = FakeKernel::with_spinners(&[0; 24], Manner::Obliging);
+    for (at, task) in kernel.tasks.iter_mut().enumerate() {
+        task.row.cgroup = if at < 16 { 10 } else { 20 };
+    }
+    let mut daemon = daemon(&[]);
+    daemon.observer.cgroups = folders.groups();
+    rounds(&mut daemon, &mut kernel, 2);
+    // 2 CPUs for 16, 6 for 8; without groups each would be owed 1/3.
+    for (at, task) in kernel.tasks.iter().enumerate() {
+        let charged = task.row.charged.expect("a weight");
+        let expected = if at < 16 { 37.5 } else { 225.0 };
+        assert!((charged / expected - 1.0).abs() < 0.02, "{at}: {charged}");
+    }
+    assert_eq!(*daemon.group_paths(), ["/", "/heavy", "/light"]);
+    // What changes is taken over; back in the root nothing of it is left.
+    folders.set("/heavy", "cpu.weight", "100");
+    rounds(&mut daemon, &mut kernel, 2);
+    let charged = kernel.tasks[0].row.charged.expect("a weight");
+    assert!((charged / 75.0 - 1.0).abs() < 0.02, "{charged}");
+    for task in &mut kernel.tasks {
+        task.row.cgroup = ROOT_ID;
+    }
+    rounds(&mut daemon, &mut kernel, 1);
     assert!(kernel.tasks.iter().all(|task| task.row.charged.is_none()));
 }
 

@@ -72,6 +72,7 @@ fn row((slot, thread): (u32, &gps::Thread)) -> RowSample {
         pinned: false,
         mask: MaskId::ANYWHERE,
         preferred_nodes: 0,
+        cgroup: 0,
     }
 }
 

@@ -23,6 +23,7 @@ fn row(slot: u32, generation: u32, run_ns: u64, wait_ns: u64, sleep_ns: u64) -> 
         pinned: false,
         mask: MaskId::ANYWHERE,
         preferred_nodes: 0,
+        cgroup: 0,
     }
 }
 

@@ -30,7 +30,7 @@ impl Claim {
     };
 
     /// The claim, or one that wants nothing if its numbers make no sense.
-    pub(super) fn sane(self) -> Claim {
+    pub(crate) fn sane(self) -> Claim {
         let sane = WEIGHTS.contains(&self.weight) && (0.0..=MOST_DEMAND).contains(&self.demand);
         if sane { self } else { Claim::NONE }
     }
@@ -79,7 +79,7 @@ impl Filler {
     }
 
     /// The level for sane claims, without the entitlements.
-    pub(super) fn level<I>(&mut self, claims: I, capacity: f64) -> Fill
+    pub(crate) fn level<I>(&mut self, claims: I, capacity: f64) -> Fill
     where
         I: Iterator<Item = Claim> + Clone,
     {

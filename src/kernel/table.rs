@@ -229,6 +229,7 @@ fn sample(
         pinned: row.flags & abi::ballast_row_flags_BALLAST_ROW_PINNED != 0,
         mask: if anywhere { MaskId::ANYWHERE } else { mask() },
         preferred_nodes: row.preferred_nodes,
+        cgroup: row.cgroup,
     }
 }
 
@@ -258,6 +259,7 @@ mod tests {
             answer: 0,
             preferred_nodes: 0,
             charged: 0,
+            cgroup: 77,
             generation: 3,
             pid: 5,
             tgid: 4,
@@ -284,6 +286,7 @@ mod tests {
         );
         assert_eq!(sample.task.slot, 9);
         assert_eq!(sample.weight, 100.0);
+        assert_eq!(sample.cgroup, 77);
         assert_eq!(sample.mask, MaskId::ANYWHERE);
     }
 

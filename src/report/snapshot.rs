@@ -57,7 +57,8 @@ fn tasks(input: &Input) -> String {
         return String::new();
     }
     tasks.sort_by_key(|task| (Reverse(OrderedFloat(task.demand)), task.id));
-    let mut table = Table::new(["task", "process", "domain", "weight", "demand"]);
+    let heading = ["task", "process", "domain", "weight", "demand", "group"];
+    let mut table = Table::with_text(heading);
     for task in tasks.iter().take(MOST_TASKS) {
         table.row([
             task.id.to_string(),
@@ -65,6 +66,10 @@ fn tasks(input: &Input) -> String {
             input.names.domains[task.domain.index()].to_string(),
             format!("{:.2}", task.weight),
             cpus(task.demand),
+            // Whoever makes a group chooses its name.
+            input.names.groups[task.group.index()]
+                .escape_debug()
+                .to_string(),
         ]);
     }
     format!("\n{}{}", table.text(), super::more(tasks.len()))

@@ -122,8 +122,8 @@ fn a_snapshot_for_a_person() {
         "  node  domain  capacity  demand  tasks  CPUs\n",
         "     4       9     3.500   1.000      1  4-7\n",
         "     2       5     4.000   1.250      3  0-3\n",
-        "  task     process  domain    weight  demand\n",
-        "    30           7       9    100.00   1.000\n",
+        "  task     process  domain    weight  demand  group\n",
+        "    30           7       9    100.00   1.000  /a\n",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

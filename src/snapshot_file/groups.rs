@@ -6,20 +6,10 @@ use std::collections::BTreeMap;
 
 use super::cursor::At;
 use super::json::shorten;
+use crate::cgroups::{ROOT, ROOT_PATH};
 use crate::entitlement::Group;
 use crate::ids::GroupId;
 use crate::usage::UsageError;
-
-/// The path of the group that holds all others.
-pub(super) const ROOT_PATH: &str = "/";
-
-/// The root as it is unless the file says otherwise. A weight among no siblings
-/// has no meaning.
-pub(super) const ROOT: Group = Group {
-    parent: GroupId::ROOT,
-    weight: 100.0,
-    quota: f64::INFINITY,
-};
 
 /// The groups of a file. The root is the first; the others follow by path, so
 /// that each comes after its parent.

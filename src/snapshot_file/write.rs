@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::groups::ROOT_PATH;
 use super::{MAX_WEIGHT, Names};
 use crate::affinity::MaskTable;
+use crate::cgroups::ROOT_PATH;
 use crate::cpulist::format_cpus;
 use crate::ids::{CpuId, GroupId, MaskId, NodeId};
 use crate::load_balance::{Snapshot, Task};

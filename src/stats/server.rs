@@ -9,8 +9,7 @@ use scx_stats::prelude::*;
 use serde_json::Value;
 
 use super::{DomainMetrics, Metrics, NodeMetrics};
-use crate::load_balance::Snapshot;
-use crate::snapshot_file;
+use crate::snapshot_file::live::{self, Shown};
 
 /// What the daemon is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub enum Answer {
     /// To [`Request::Metrics`].
     Metrics(Box<Metrics>),
     /// To [`Request::Snapshot`].
-    Snapshot(Box<Snapshot>),
+    Snapshot(Box<Shown>),
 }
 
 impl Answer {
@@ -36,7 +35,7 @@ impl Answer {
     fn to_json(&self) -> Result<Value> {
         match self {
             Answer::Metrics(metrics) => metrics.to_json(),
-            Answer::Snapshot(snapshot) => Ok(snapshot_file::live::to_json(snapshot)?),
+            Answer::Snapshot(shown) => Ok(live::to_json(shown)?),
         }
     }
 }

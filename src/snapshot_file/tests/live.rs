@@ -2,12 +2,18 @@
 //! That what the daemon shows can be read, whatever state it is in.
 //! Never needs a daemon.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::super::live::{Live, to_json};
 use super::*;
 use crate::domains::Layout;
 use crate::load_balance::{Domain, Node};
+
+fn groups(paths: &[&str]) -> Arc<Vec<String>> {
+    Arc::new(paths.iter().map(|path| path.to_string()).collect())
+}
 
 fn reread(live: &Live) -> Input {
     let json = to_json(&live.show())
@@ -48,7 +54,7 @@ fn before_the_first_round_there_is_a_machine() {
 #[test]
 fn the_last_snapshot_is_shown() {
     let mut live = Live::new(&Layout::synthetic(8, 2, 2));
-    let mut snapshot = *live.show();
+    let mut snapshot = live.show().snapshot;
     let confined = snapshot.masks.intern_cpus([CpuId(1), CpuId(900)]);
     let nowhere = snapshot.masks.intern_cpus([CpuId(900)]);
     let everywhere = snapshot.masks.intern_cpus((0..1000).map(CpuId));
@@ -69,7 +75,7 @@ fn the_last_snapshot_is_shown() {
         task(14, 3, 2),
         task(11, 4, 1),
     ];
-    live.keep(snapshot);
+    live.keep(snapshot, groups(&["/"]));
     let input = reread(&live);
     let tasks = &input.snapshot.tasks;
     let ids: Vec<u64> = tasks.iter().map(|task| task.id).collect();
@@ -86,13 +92,38 @@ fn the_last_snapshot_is_shown() {
 }
 
 #[test]
+fn groups_are_shown_by_their_paths() {
+    let mut live = Live::new(&Layout::synthetic(8, 2, 2));
+    let mut snapshot = live.show().snapshot;
+    let group = |parent, weight, quota| Group {
+        parent: GroupId(parent),
+        weight,
+        quota,
+    };
+    snapshot.groups = vec![
+        crate::cgroups::ROOT,
+        group(0, 300.0, 2.5),
+        group(1, 300.0 / 1024.0, f64::INFINITY),
+    ];
+    snapshot.tasks = vec![Task {
+        group: GroupId(2),
+        ..task(7, 0, 1)
+    }];
+    live.keep(snapshot.clone(), groups(&["/", "/a", "/a/b c"]));
+    let input = reread(&live);
+    assert_eq!(input.names.groups, ["/", "/a", "/a/b c"]);
+    assert_eq!(input.snapshot.groups, snapshot.groups);
+    assert_eq!(input.snapshot.tasks[0].group, GroupId(2));
+}
+
+#[test]
 fn a_domain_without_cpus_has_no_capacity() {
     let mut live = Live::new(&Layout::synthetic(8, 2, 2));
-    let mut snapshot = *live.show();
+    let mut snapshot = live.show().snapshot;
     snapshot.domains[1].cpus.clear();
     snapshot.domains[1].capacity = 4.0;
     snapshot.tasks = vec![task(1, 0, 1)];
-    live.keep(snapshot);
+    live.keep(snapshot, groups(&["/"]));
     let input = reread(&live);
     assert_eq!(input.snapshot.domains[1].capacity, 0.0);
     assert_eq!(input.snapshot.domains[1].cpus.len(), 4);
@@ -138,7 +169,7 @@ proptest! {
         masks in prop::collection::vec(any::<u8>(), 0..4),
     ) {
         let mut live = Live::new(&Layout::synthetic(6, 3, 2));
-        let mut snapshot = *live.show();
+        let mut snapshot = live.show().snapshot;
         for (domain, capacity) in snapshot.domains.iter_mut().zip(capacities) {
             let Domain { cpus, capacity: old, .. } = domain;
             cpus.retain(|cpu| online[cpu.index()]);
@@ -149,7 +180,7 @@ proptest! {
         }
         snapshot.tasks = tasks;
         let before = snapshot.tasks.len();
-        live.keep(snapshot);
+        live.keep(snapshot, groups(&["/"]));
         let input = reread(&live);
         prop_assert!(input.snapshot.tasks.len() <= before);
         let known: Vec<&Node> = input.snapshot.nodes.iter().collect();
