@@ -25,7 +25,7 @@
 //!
 //! # Bias
 //! Measured against a simulated domain that shares perfectly (`demand::bias`).
-//! - Closed loop (sleeps a while after each burst): none. Within 0.01 at 0.3 to 3
+//! - Closed loop (sleeps a while after each burst): none. Within 0.015 at 0.3 to 3
 //!   times the capacity, whatever the weights.
 //! - Open loop (work arrives by a clock): none if the task gets a CPU when it has
 //!   work. If it gets r < 1, work piles up in its sleep, and a demand d < r looks

@@ -21,7 +21,7 @@ const MS_NS: f64 = 1e6;
 
 /// What chance may add to the estimate of a task that was free for
 /// HALF_LIFE_MS: cycles vary, the last is cut, the first assumption lingers.
-const NOISE: f64 = 0.01;
+const NOISE: f64 = 0.015;
 
 /// Never sleeps.
 const SPIN: Work = Work::Open {

@@ -10,7 +10,7 @@ use super::reach::Reach;
 use super::side::Side;
 use super::{Config, DomainPlan, Snapshot, Task, capacity_of};
 use crate::entitlement::Entitlements;
-use crate::ids::{DomainId, NodeId};
+use crate::ids::{DomainId, MaskId, NodeId};
 
 /// Entitlements and gains below this many CPUs (1 µs in a second) are nothing:
 /// far below what can be measured, far above rounding.
@@ -29,6 +29,12 @@ pub(super) struct Item {
     pub origin: Option<usize>,
     /// Whether this plan has moved it.
     pub moved: bool,
+    // What every search asks of its task, to spare the way there.
+    pub mask: MaskId,
+    pub process: u32,
+    pub movable: bool,
+    /// Whether it was moved so lately that it should stay.
+    pub is_fresh: bool,
 }
 
 /// A domain on the board, in the snapshot's order.
@@ -250,7 +256,7 @@ impl<'a> Board<'a> {
 
     /// Whether the item may be in the domain.
     pub fn allows(&self, item: &Item, seat: usize) -> bool {
-        self.reach.allows(self.task(item).mask, seat)
+        self.reach.allows(item.mask, seat)
     }
 
     /// Whether somebody on the machine gets less than it could use.
@@ -320,19 +326,24 @@ impl<'a> Board<'a> {
         let shares = self.order.iter().zip(&self.owed.shares);
         items.extend(shares.map(|(&index, &share)| {
             let index = index as usize;
-            let place = self.seat_of(&self.snapshot.tasks[index]);
+            let task = &self.snapshot.tasks[index];
+            let place = self.seat_of(task);
             Item {
                 index,
                 share,
                 place,
                 origin: place,
                 moved: false,
+                mask: task.mask,
+                process: task.process,
+                movable: task.movable,
+                is_fresh: task.moved_ago_rounds < self.config.rest_rounds,
             }
         }));
         self.items = items;
         self.by_share.clear();
         for (number, item) in (0u32..).zip(&self.items) {
-            if self.task(item).movable && self.is_worth_moving(item) {
+            if item.movable && self.is_worth_moving(item) {
                 // Shares are >= 0: bits sort as numbers.
                 self.by_share.push((item.share.to_bits(), number));
             }
@@ -343,8 +354,7 @@ impl<'a> Board<'a> {
                 self.seats[place].sorted.push(number);
             }
         }
-        self.processes
-            .place(&self.items, self.snapshot, &self.machine);
+        self.processes.place(&self.items, &self.machine);
     }
 
     fn is_worth_moving(&self, item: &Item) -> bool {
@@ -359,7 +369,7 @@ impl<'a> Board<'a> {
     /// See [`Processes::torn`].
     pub fn torn(&self, item: &Item, from: usize, to: usize) -> f64 {
         self.processes
-            .torn(self.task(item).process, item.share, &self.machine, from, to)
+            .torn(item.process, item.share, &self.machine, from, to)
     }
 
     /// Moves an item and writes the step down.
@@ -394,13 +404,12 @@ impl<'a> Board<'a> {
     pub fn put(&mut self, number: u32, to: usize) {
         let item = self.items[number as usize];
         let Some(from) = item.place else { return };
-        let task = self.task(&item);
-        if task.movable && self.is_worth_moving(&item) {
+        if item.movable && self.is_worth_moving(&item) {
             self.relist(number, from, to);
         }
         self.processes
-            .carry(task.process, item.share, &self.machine, from, to);
-        let lag = item.share * task.lag_ms;
+            .carry(item.process, item.share, &self.machine, from, to);
+        let lag = item.share * self.task(&item).lag_ms;
         self.clock += 1;
         let seat = &mut self.seats[from];
         seat.side.load -= item.share;

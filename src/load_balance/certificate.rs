@@ -63,7 +63,7 @@ fn moves_min(board: &Board, remains: f64) -> usize {
     let mut out = 0;
     if seats.clone().any(|seat| excess(seat) > 0.0) {
         let mut shares: Vec<Vec<f64>> = vec![Vec::new(); board.seats.len()];
-        for item in board.items.iter().filter(|item| board.task(item).movable) {
+        for item in board.items.iter().filter(|item| item.movable) {
             if let Some(seat) = item.origin.filter(|&seat| excess(seat) > 0.0) {
                 shares[seat].push(item.share);
             }
@@ -153,7 +153,7 @@ fn obstacle(board: &Board, item: &Item, from: usize, to: usize) -> Option<Remain
     if exchange.gain(item.share) <= LEAST {
         return None;
     }
-    if !board.task(item).movable || !board.allows(item, to) {
+    if !item.movable || !board.allows(item, to) {
         return Some(Remains::Confined);
     }
     board.rests(item, from).then_some(Remains::Resting)

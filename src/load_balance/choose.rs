@@ -148,8 +148,7 @@ impl Board<'_> {
 
     /// Whether the item was moved so lately that it should stay.
     pub(super) fn rests(&self, item: &Item, from: usize) -> bool {
-        self.task(item).moved_ago_rounds < self.config.rest_rounds
-            && self.seats[from].gap() <= self.config.rest_override + LEAST
+        item.is_fresh && self.seats[from].gap() <= self.config.rest_override + LEAST
     }
 
     fn prefers(&self, item: &Item, seat: usize) -> bool {

@@ -29,7 +29,7 @@ pub(super) fn evacuate(board: &mut Board) {
 }
 
 fn must_leave(board: &Board, item: &Item) -> bool {
-    let place = item.place.filter(|_| board.task(item).movable);
+    let place = item.place.filter(|_| item.movable);
     place.is_some_and(|place| !suits(board, item, place))
 }
 

@@ -5,7 +5,6 @@
 // Not std's hasher: the keys are ours, and there are two for every thread.
 use rustc_hash::FxHashMap;
 
-use super::Snapshot;
 use super::board::{Item, LEAST};
 use super::machine::Machine;
 
@@ -20,19 +19,17 @@ pub(super) struct Processes {
 
 impl Processes {
     /// Starts over with these tasks.
-    pub fn place(&mut self, items: &[Item], snapshot: &Snapshot, machine: &Machine) {
+    pub fn place(&mut self, items: &[Item], machine: &Machine) {
         self.threads.clear();
         self.by_domain.clear();
         self.by_node.clear();
         let counts = || items.iter().filter(|item| item.share >= LEAST);
         for item in counts() {
-            let process = snapshot.tasks[item.index].process;
-            *self.threads.entry(process).or_default() += 1;
+            *self.threads.entry(item.process).or_default() += 1;
         }
         for item in counts() {
-            let process = snapshot.tasks[item.index].process;
-            if let Some(place) = item.place.filter(|_| self.has_several(process)) {
-                self.add(process, place, machine.node(place), item.share);
+            if let Some(place) = item.place.filter(|_| self.has_several(item.process)) {
+                self.add(item.process, place, machine.node(place), item.share);
             }
         }
     }

@@ -16,10 +16,14 @@
 
 use super::board::{Board, LEAST, Why};
 use super::choose::Search;
-use super::side::Exchange;
+use super::side::{Exchange, Side};
 
 /// A SLIT distance for which the configured bound holds as it is.
 const DISTANCE_UNIT: f64 = 10.0;
+
+/// Better-off domains that are tried for each crowded one: with the next ones it
+/// is less urgent, and every try looks at all tasks of both.
+const MOST_ATTEMPTS: usize = 4;
 
 /// A turn: a task goes from one domain to another, for another or alone.
 #[derive(Clone, Copy, Debug)]
@@ -61,17 +65,20 @@ pub(super) fn rotate(board: &mut Board) {
             .then((a.from, a.to).cmp(&(b.from, b.to)))
     });
     let mut has_had_a_turn = vec![false; board.seats.len()];
+    let mut attempts = vec![0; board.seats.len()];
     let mut cross_node_turns = 0;
     for pair in pairs {
         let Due { from, to, .. } = pair;
         let crosses = board.seats[from].node != board.seats[to].node;
         if has_had_a_turn[from]
             || has_had_a_turn[to]
+            || attempts[from] == MOST_ATTEMPTS
             || !board.may_cross(from, to)
             || (crosses && cross_node_turns == board.config.cross_node_turns)
         {
             continue;
         }
+        attempts[from] += 1;
         let turn = match turn(board, from, to) {
             Some(turn) => Some(turn).filter(|_| pair.together_ms > 0.0),
             None => change_of_places(board, &pair),
@@ -96,9 +103,9 @@ fn behind(board: &Board, seat: usize) -> f64 {
 }
 
 /// CPUs owed for each CPU there is.
-fn crowding(board: &Board, seat: usize, change: f64) -> f64 {
+fn crowding(board: &Board, seat: usize) -> f64 {
     let side = board.seats[seat].side;
-    (side.load + change) / side.capacity
+    side.load / side.capacity
 }
 
 /// Crowded domains and better-off ones whose tasks are ahead by more than the bound.
@@ -112,8 +119,8 @@ fn due(board: &Board) -> impl Iterator<Item = Due> {
 }
 
 fn compare(board: &Board, from: usize, to: usize) -> Option<Due> {
-    let better_off = board.seats[to].side.room() > LEAST
-        && crowding(board, to, 0.0) < crowding(board, from, 0.0);
+    let better_off =
+        board.seats[to].side.room() > LEAST && crowding(board, to) < crowding(board, from);
     if from == to || !better_off {
         return None;
     }
@@ -128,34 +135,63 @@ fn compare(board: &Board, from: usize, to: usize) -> Option<Due> {
     (due.together_ms > 0.0 || due.alone_ms > 0.0).then_some(due)
 }
 
-/// Whether a transfer turns the two round without making them less fair.
-fn turns(board: &Board, from: usize, to: usize, share: f64) -> bool {
-    !is_too_much(board, from, to, share)
-        && crowding(board, from, -share) < crowding(board, to, share)
+/// The largest transfer that makes neither the two less fair together, nor their
+/// nodes in a way that would bring it back: to a domain with more room on the
+/// node it left. Larger ones all do.
+fn most(board: &Board, from: usize, to: usize) -> f64 {
+    let sides = |seat: usize| board.seats[seat].side;
+    let most = most_of(sides(from), sides(to), board.largest);
+    let from_node = board.machine.node(from);
+    let comes_back = from_node != board.machine.node(to)
+        && (0..board.seats.len()).any(|seat| {
+            board.machine.node(seat) == from_node && sides(seat).room() > sides(to).room() + LEAST
+        });
+    match comes_back {
+        true => most.min(most_of(
+            board.node_side(from),
+            board.node_side(to),
+            board.largest,
+        )),
+        false => most,
+    }
 }
 
-/// Whether a transfer makes the two less fair together, or their nodes in a way
-/// that would bring it back: to a domain with more room on the node it left.
-fn is_too_much(board: &Board, from: usize, to: usize, share: f64) -> bool {
-    let lost = |giver, taker| Exchange { giver, taker }.gain(share) < -LEAST;
-    let sides = |seat: usize| board.seats[seat].side;
-    let from_node = board.machine.node(from);
-    lost(sides(from), sides(to))
-        || (from_node != board.machine.node(to)
-            && lost(board.node_side(from), board.node_side(to))
-            && (0..board.seats.len()).any(|seat| {
-                board.machine.node(seat) == from_node
-                    && sides(seat).room() > sides(to).room() + LEAST
-            }))
+/// The largest transfer up to `most` by which nothing is lost: gains are concave,
+/// so that there is one.
+fn most_of(giver: Side, taker: Side, most: f64) -> f64 {
+    let is_too_much = |share: f64| Exchange { giver, taker }.gain(share) < -LEAST;
+    if !is_too_much(most) {
+        return most;
+    }
+    let (mut fits, mut too_much) = (0.0, most);
+    while too_much - fits > 0.01 * LEAST {
+        let middle = 0.5 * (fits + too_much);
+        match is_too_much(middle) {
+            true => too_much = middle,
+            false => fits = middle,
+        }
+    }
+    fits
+}
+
+/// The transfer that leaves both as crowded as each other: a turn is more.
+fn even(board: &Board, from: usize, to: usize) -> f64 {
+    let (from, to) = (board.seats[from].side, board.seats[to].side);
+    (from.load * to.capacity - to.load * from.capacity) / (from.capacity + to.capacity)
 }
 
 /// The turn of a pair: alone if one task is of the right size, else for another.
 fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
-    let may = |from: usize, to: usize| may_go(board, from, to);
+    let (more_than, most) = (even(board, from, to), most(board, from, to));
+    let turns = |share: f64| share > more_than && share <= most;
     let best = |a: &Turn, b: &Turn| a.lag_ms.total_cmp(&b.lag_ms).then(a.item.cmp(&b.item));
-    let alone = may(from, to)
-        .filter(|&item| turns(board, from, to, board.share(item)))
-        .map(|item| Turn {
+    let list = &board.seats[from].sorted;
+    let start = list.partition_point(|&item| board.share(item) <= more_than);
+    let alone = list[start..]
+        .iter()
+        .take_while(|&&item| turns(board.share(item)))
+        .filter(|&&item| may_go(board, item, from, to))
+        .map(|&item| Turn {
             item,
             partner: None,
             to,
@@ -165,15 +201,16 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
     if alone.is_some() {
         return alone;
     }
-    let back: Vec<u32> = may(to, from).collect();
-    let for_another = may(from, to).filter_map(|item| {
-        let share = board.share(item);
+    let back = &board.seats[to].sorted;
+    let for_another = list[start..].iter().filter_map(|&item| {
         // The larger the partner, the less goes over: the first that is not too much.
-        let end = back.partition_point(|&other| board.share(other) < share);
-        let place = back[..end]
-            .partition_point(|&other| is_too_much(board, from, to, share - board.share(other)));
-        let &partner = back[..end].get(place)?;
-        turns(board, from, to, share - board.share(partner)).then(|| Turn {
+        let share = board.share(item);
+        let place = back.partition_point(|&other| share - board.share(other) > most);
+        let mut partners = back[place..]
+            .iter()
+            .take_while(|&&other| turns(share - board.share(other)));
+        let &partner = partners.find(|&&other| may_go(board, other, to, from))?;
+        may_go(board, item, from, to).then(|| Turn {
             item,
             partner: Some(partner),
             to,
@@ -187,19 +224,24 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
 /// change places with: one that is owed as much, or a little less.
 fn change_of_places(board: &Board, pair: &Due) -> Option<Turn> {
     let &Due { from, to, .. } = pair;
-    let back: Vec<u32> = may_go(board, to, from).collect();
+    let most = most(board, from, to);
+    let back = &board.seats[to].sorted;
     let with_most_ahead = |item: u32| {
         let share = board.share(item);
         let end = back.partition_point(|&other| board.share(other) <= share + LEAST);
         let nearly_equal = back[..end]
             .iter()
             .rev()
-            .take_while(|&&other| !is_too_much(board, from, to, share - board.share(other)));
-        let partner = nearly_equal.copied().min_by(|&a, &b| {
-            lag_ms(board, a)
-                .total_cmp(&lag_ms(board, b))
-                .then(a.cmp(&b))
-        })?;
+            .take_while(|&&other| share - board.share(other) <= most)
+            .copied();
+        let by_lag = |a: &u32, b: &u32| {
+            lag_ms(board, *a)
+                .total_cmp(&lag_ms(board, *b))
+                .then(a.cmp(b))
+        };
+        let partner = nearly_equal
+            .filter(|&other| may_go(board, other, to, from))
+            .min_by(by_lag)?;
         Some(Turn {
             item,
             partner: Some(partner),
@@ -207,21 +249,30 @@ fn change_of_places(board: &Board, pair: &Due) -> Option<Turn> {
             lag_ms: lag_ms(board, item) - lag_ms(board, partner),
         })
     };
-    may_go(board, from, to)
-        .filter(|&item| lag_ms(board, item) > board.seats[to].most_ahead + pair.bound_ms)
+    // The first that finds a partner so far ahead: the furthest behind.
+    let least_ms = board.seats[to].most_ahead + pair.bound_ms;
+    let list = board.seats[from].sorted.iter().copied();
+    let mut behind: Vec<u32> = list
+        .filter(|&item| lag_ms(board, item) > least_ms && may_go(board, item, from, to))
+        .collect();
+    behind.sort_unstable_by(|&a, &b| {
+        lag_ms(board, b)
+            .total_cmp(&lag_ms(board, a))
+            .then(a.cmp(&b))
+    });
+    behind
+        .into_iter()
         .filter_map(with_most_ahead)
-        .filter(|turn| turn.lag_ms > pair.bound_ms)
-        .max_by(|a, b| a.lag_ms.total_cmp(&b.lag_ms).then(b.item.cmp(&a.item)))
+        .find(|turn| turn.lag_ms > pair.bound_ms)
 }
 
-/// The items that may go from one domain to the other, by share.
-fn may_go(board: &Board, from: usize, to: usize) -> impl Iterator<Item = u32> {
+/// Whether the item may go from one domain to the other, memory policy included.
+fn may_go(board: &Board, item: u32, from: usize, to: usize) -> bool {
     let any = Search {
         swap: false,
         leaves_preferred: false,
     };
-    let list = board.seats[from].sorted.iter().copied();
-    list.filter(move |&item| board.may_move(item, from, to, any))
+    board.may_move(item, from, to, any)
 }
 
 fn lag_ms(board: &Board, item: u32) -> f64 {
