@@ -39,6 +39,7 @@ pub use config::Config;
 use levels::Levels;
 pub use model::{Domain, Node, Snapshot, Task};
 pub use outcome::{Certificate, DomainPlan, Move, Plan, Remains};
+use rotate::Rotation;
 
 /// Plans rounds, and keeps its memory from one to the next.
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ pub struct Planner {
     claims: Vec<TaskClaim>,
     board: Kept,
     levels: Levels,
+    rotation: Rotation,
 }
 
 impl Planner {
@@ -66,7 +68,7 @@ impl Planner {
         let mut board = Board::begin(&mut self.board, snapshot, config, &self.order, &self.owed);
         if config.enabled {
             self.levels.begin(&board);
-            balance(&mut board, &mut self.levels);
+            balance(&mut board, &mut self.levels, &mut self.rotation);
         }
         plan.level = self.owed.level;
         scatter(&self.order, &self.owed.shares, &mut plan.entitlements);
@@ -122,7 +124,7 @@ pub fn plan(snapshot: &Snapshot, config: &Config) -> Plan {
 }
 
 /// Evacuates and settles, or, where that finds nothing to do, rotates.
-fn balance(board: &mut Board, levels: &mut Levels) {
+fn balance(board: &mut Board, levels: &mut Levels, rotation: &mut Rotation) {
     if board.has_evacuees || !levels.are_settled(board) {
         board.prepare();
         if board.has_evacuees {
@@ -131,8 +133,7 @@ fn balance(board: &mut Board, levels: &mut Levels) {
         levels.balance(board);
     }
     if board.steps.is_empty() && rotate::is_due(board) {
-        board.prepare();
-        rotate::rotate(board);
+        rotate::rotate(board, rotation);
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) struct Kept {
 pub(super) struct Board<'a> {
     pub snapshot: &'a Snapshot,
     pub config: &'a Config,
-    /// Empty until [`Board::prepare`].
+    /// Empty until they are listed.
     pub items: Vec<Item>,
     pub seats: Vec<Seat>,
     pub machine: Machine,
@@ -125,7 +125,7 @@ pub(super) struct Board<'a> {
     order: &'a [u32],
     /// Whether somebody on the machine gets less than it could use.
     limited: bool,
-    /// CPUs that went from node to node, and that may.
+    /// CPUs that are not on the node they came from, and how many may be.
     crossed: f64,
     may_cross: f64,
     reach: Reach,
@@ -170,6 +170,7 @@ impl<'a> Board<'a> {
         };
         board.items.clear();
         board.steps.clear();
+        board.processes.clear();
         board.reach.update(&snapshot.masks, &snapshot.domains);
         board.seat_domains();
         board.add_up();
@@ -316,13 +317,17 @@ impl<'a> Board<'a> {
         self.seats.iter().map(|seat| seat.side.fault()).sum()
     }
 
-    /// Builds items, sorted lists and the processes' places, unless that was
-    /// done before.
+    /// Builds items and sorted lists, and finds the processes' places.
     pub fn prepare(&mut self) {
-        if !self.items.is_empty() {
-            return;
-        }
+        self.list_items(|_| true);
+        self.processes.place(&self.items, &self.machine);
+    }
+
+    /// Builds items, and sorted lists for some domains only. Until
+    /// [`Board::prepare`] processes are nowhere, and tear apart without cost.
+    pub fn list_items(&mut self, is_wanted: impl Fn(usize) -> bool) {
         let mut items = std::mem::take(&mut self.items);
+        items.clear();
         let shares = self.order.iter().zip(&self.owed.shares);
         items.extend(shares.map(|(&index, &share)| {
             let index = index as usize;
@@ -343,18 +348,21 @@ impl<'a> Board<'a> {
         self.items = items;
         self.by_share.clear();
         for (number, item) in (0u32..).zip(&self.items) {
-            if item.movable && self.is_worth_moving(item) {
+            let listed = item.movable && item.place.is_some_and(&is_wanted);
+            if listed && self.is_worth_moving(item) {
                 // Shares are >= 0: bits sort as numbers.
                 self.by_share.push((item.share.to_bits(), number));
             }
         }
         self.by_share.sort_unstable();
+        for seat in &mut self.seats {
+            seat.sorted.clear();
+        }
         for &(_, number) in &self.by_share {
             if let Some(place) = self.items[number as usize].place {
                 self.seats[place].sorted.push(number);
             }
         }
-        self.processes.place(&self.items, &self.machine);
     }
 
     fn is_worth_moving(&self, item: &Item) -> bool {
@@ -384,9 +392,6 @@ impl<'a> Board<'a> {
             to_load: self.seats[to].side.load,
             why,
         });
-        if self.seats[from].node != self.seats[to].node {
-            self.crossed += self.share(number);
-        }
         self.put(number, to);
         self.items[number as usize].moved = true;
     }
@@ -411,6 +416,11 @@ impl<'a> Board<'a> {
             .carry(item.process, item.share, &self.machine, from, to);
         let lag = item.share * self.task(&item).lag_ms;
         self.clock += 1;
+        let away = |seat: usize| match item.origin {
+            Some(origin) if self.seats[origin].node != self.seats[seat].node => item.share,
+            _ => 0.0,
+        };
+        self.crossed += away(to) - away(from);
         let seat = &mut self.seats[from];
         seat.side.load -= item.share;
         seat.lag -= lag;

@@ -9,7 +9,7 @@ use super::side::Pair;
 
 /// Tasks weighed on each side of the best fit. Enough to find the threads of
 /// one process among equals, few enough that a move does not cost a pass.
-const NEAR: usize = 32;
+const NEAR: usize = 16;
 
 /// A choice that gains this part of the best gain is as good: the cost of the
 /// move decides between them.

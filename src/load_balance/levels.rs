@@ -14,8 +14,8 @@ use super::side::Side;
 const GOAL: f64 = 0.5;
 const GOOD_ENOUGH: f64 = 0.75;
 
-/// A bound, so that planning ends: two are common, three are seen, four are not.
-const MOST_ROUNDS: usize = 8;
+/// Fresh looks after settling, at most: one finds nothing, as a rule.
+const MOST_LOOKS: usize = 8;
 
 /// Nodes, the domains of each node, and all domains for what these leave. Kept
 /// while the machine has the same shape.
@@ -70,11 +70,19 @@ impl Levels {
     }
 
     /// Settles, and takes back what turned out not to be needed. That can make
-    /// way for another step, rarely more than once.
+    /// way for other steps, and so can a step on another level for a search that
+    /// had found nothing. The last word is that of a fresh look that finds
+    /// nothing: then a plan on the outcome finds nothing either.
     pub fn balance(&mut self, board: &mut Board) {
-        for _ in 0..MOST_ROUNDS {
+        self.settle(board);
+        self.prune(board);
+        for _ in 0..MOST_LOOKS {
+            let steps = board.steps.len();
+            for pass in &mut self.passes {
+                pass.forget();
+            }
             self.settle(board);
-            if !self.prune(board) {
+            if board.steps.len() == steps {
                 return;
             }
         }
@@ -99,13 +107,11 @@ impl Levels {
     }
 
     /// Takes back the moves that turn out not to be needed, smallest first: what
-    /// many small steps have done, a later one may have done again. Returns whether
-    /// there were any.
-    fn prune(&self, board: &mut Board) -> bool {
+    /// many small steps have done, a later one may have done again.
+    fn prune(&self, board: &mut Board) {
         let mut moved: Vec<u32> = board.steps.iter().map(|step| step.item).collect();
         moved.sort_unstable_by(|&a, &b| board.share(a).total_cmp(&board.share(b)).then(a.cmp(&b)));
         moved.dedup();
-        let mut pruned = false;
         for item in moved {
             let moved = &board.items[item as usize];
             let (Some(at), Some(origin)) = (moved.place, moved.origin) else {
@@ -123,11 +129,8 @@ impl Levels {
                 .any(|(after, before)| *after > before + LEAST)
             {
                 board.put(item, at);
-            } else {
-                pruned = true;
             }
         }
-        pruned
     }
 
     /// How much further off than good enough two domains and their nodes are.

@@ -18,11 +18,16 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    /// Starts over with these tasks.
-    pub fn place(&mut self, items: &[Item], machine: &Machine) {
+    /// No process is anywhere.
+    pub fn clear(&mut self) {
         self.threads.clear();
         self.by_domain.clear();
         self.by_node.clear();
+    }
+
+    /// Starts over with these tasks.
+    pub fn place(&mut self, items: &[Item], machine: &Machine) {
+        self.clear();
         let counts = || items.iter().filter(|item| item.share >= LEAST);
         for item in counts() {
             *self.threads.entry(item.process).or_default() += 1;

@@ -54,21 +54,49 @@ pub(super) fn is_due(board: &Board) -> bool {
     due(board).next().is_some()
 }
 
+/// Memory that is used again for the next plan.
+#[derive(Debug, Default)]
+pub(super) struct Rotation {
+    due: Vec<Due>,
+    /// Of each domain, whether it takes part, whether it has had its turn, and
+    /// how often one was sought for it.
+    takes_part: Vec<bool>,
+    has_had_a_turn: Vec<bool>,
+    attempts: Vec<usize>,
+    behind: Vec<u32>,
+}
+
 /// Takes at most one turn for each domain, the longest overdue first, and only
 /// so many between nodes.
-pub(super) fn rotate(board: &mut Board) {
-    let mut pairs: Vec<Due> = due(board).collect();
+pub(super) fn rotate(board: &mut Board, memory: &mut Rotation) {
+    let Rotation {
+        due: pairs,
+        takes_part,
+        has_had_a_turn,
+        attempts,
+        behind,
+    } = memory;
+    for marks in [&mut *takes_part, &mut *has_had_a_turn] {
+        marks.clear();
+        marks.resize(board.seats.len(), false);
+    }
+    attempts.clear();
+    attempts.resize(board.seats.len(), 0);
+    pairs.clear();
+    pairs.extend(due(board));
     pairs.sort_unstable_by(|a, b| {
         let longest = b.together_ms.max(b.alone_ms);
         longest
             .total_cmp(&a.together_ms.max(a.alone_ms))
             .then((a.from, a.to).cmp(&(b.from, b.to)))
     });
-    let mut has_had_a_turn = vec![false; board.seats.len()];
-    let mut attempts = vec![0; board.seats.len()];
+    for pair in pairs.iter() {
+        (takes_part[pair.from], takes_part[pair.to]) = (true, true);
+    }
+    board.list_items(|seat| takes_part[seat]);
     let mut cross_node_turns = 0;
-    for pair in pairs {
-        let Due { from, to, .. } = pair;
+    for pair in pairs.iter() {
+        let &Due { from, to, .. } = pair;
         let crosses = board.seats[from].node != board.seats[to].node;
         if has_had_a_turn[from]
             || has_had_a_turn[to]
@@ -81,7 +109,7 @@ pub(super) fn rotate(board: &mut Board) {
         attempts[from] += 1;
         let turn = match turn(board, from, to) {
             Some(turn) => Some(turn).filter(|_| pair.together_ms > 0.0),
-            None => change_of_places(board, &pair),
+            None => change_of_places(board, pair, behind),
         };
         let Some(turn) = turn else { continue };
         match turn.partner {
@@ -222,7 +250,7 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
 
 /// The task of the crowded domain that is furthest behind one which it could
 /// change places with: one that is owed as much, or a little less.
-fn change_of_places(board: &Board, pair: &Due) -> Option<Turn> {
+fn change_of_places(board: &Board, pair: &Due, behind: &mut Vec<u32>) -> Option<Turn> {
     let &Due { from, to, .. } = pair;
     let most = most(board, from, to);
     let back = &board.seats[to].sorted;
@@ -252,16 +280,18 @@ fn change_of_places(board: &Board, pair: &Due) -> Option<Turn> {
     // The first that finds a partner so far ahead: the furthest behind.
     let least_ms = board.seats[to].most_ahead + pair.bound_ms;
     let list = board.seats[from].sorted.iter().copied();
-    let mut behind: Vec<u32> = list
-        .filter(|&item| lag_ms(board, item) > least_ms && may_go(board, item, from, to))
-        .collect();
+    behind.clear();
+    behind.extend(
+        list.filter(|&item| lag_ms(board, item) > least_ms && may_go(board, item, from, to)),
+    );
     behind.sort_unstable_by(|&a, &b| {
         lag_ms(board, b)
             .total_cmp(&lag_ms(board, a))
             .then(a.cmp(&b))
     });
     behind
-        .into_iter()
+        .iter()
+        .copied()
         .filter_map(with_most_ahead)
         .find(|turn| turn.lag_ms > pair.bound_ms)
 }

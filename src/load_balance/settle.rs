@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 
 use ordered_float::OrderedFloat;
 
-use super::board::{Board, LEAST, Why};
+use super::board::{Board, LEAST, Seat, Why};
 use super::choose::{Choice, Search};
 use super::side::{Exchange, Pair, Side};
 
@@ -76,7 +76,8 @@ impl Pass {
         self.forget();
     }
 
-    fn forget(&mut self) {
+    /// Every search may find something again.
+    pub fn forget(&mut self) {
         for tried in &mut self.tried {
             tried.clear();
             tried.resize(self.members.len(), None);
@@ -214,28 +215,27 @@ impl Pass {
             giver: self.sides[from],
             taker: self.sides[to],
         };
+        if !self.has_changed(board, from, to, search, since) {
+            return None;
+        }
         let least_swap = self.least_swap(from, to);
         for giver in self.most_first(board, from, Side::over, Side::spare) {
             for taker in self.most_first(board, to, Side::room, Side::room) {
                 if board.budget() == 0 {
                     return None;
                 }
-                if !has_changed(board, giver, taker, search, since)
-                    || !board.may_cross(giver, taker)
-                {
+                if !board.may_cross(giver, taker) {
                     continue;
                 }
                 let pair = Pair {
                     from: giver,
                     to: taker,
                     members,
-                    domains: match self.relative {
-                        true => members,
-                        false => Exchange {
-                            giver: board.seats[giver].side,
-                            taker: board.seats[taker].side,
-                        },
+                    domains: Exchange {
+                        giver: board.seats[giver].side,
+                        taker: board.seats[taker].side,
                     },
+                    relative: self.relative,
                 };
                 let choice = match search.swap {
                     true => board.best_swap(&pair, search, least_swap),
@@ -253,6 +253,26 @@ impl Pass {
     fn least_swap(&self, from: usize, to: usize) -> f64 {
         let band = |member: usize| self.band.of(self.sides[member].capacity);
         0.5 * band(from).min(band(to))
+    }
+
+    /// Whether a search between two members can find what it did not find then. A
+    /// swap also looks at what came to the taker and left the giver.
+    fn has_changed(
+        &self,
+        board: &Board,
+        from: usize,
+        to: usize,
+        search: Search,
+        since: Option<u64>,
+    ) -> bool {
+        let Some(since) = since else { return true };
+        let any = |member: usize, last: fn(&Seat) -> u64| {
+            let mut domains = self.members[member].iter();
+            domains.any(|&seat| last(&board.seats[seat]) > since)
+        };
+        any(from, |seat| seat.arrival)
+            || any(to, |seat| seat.departure)
+            || (search.swap && (any(from, |seat| seat.departure) || any(to, |seat| seat.arrival)))
     }
 
     /// The domains of a member that have some of `can`, those with most of `by`
@@ -274,23 +294,6 @@ impl Pass {
             (can(side) > LEAST).then(|| (Reverse(OrderedFloat(by(side))), seat))
         }))
     }
-}
-
-/// Whether a search between two domains can find what it did not find then. A
-/// swap also looks at what came to the taker and left the giver.
-fn has_changed(
-    board: &Board,
-    giver: usize,
-    taker: usize,
-    search: Search,
-    since: Option<u64>,
-) -> bool {
-    let (giver, taker) = (&board.seats[giver], &board.seats[taker]);
-    since.is_none_or(|since| {
-        giver.arrival > since
-            || taker.departure > since
-            || (search.swap && (giver.departure > since || taker.arrival > since))
-    })
 }
 
 /// CPUs, the most first.

@@ -2,6 +2,8 @@
 //! What a part of the machine owes against what it should, and what a transfer
 //! between two parts would mend. Never knows tasks.
 
+use super::board::LEAST;
+
 /// A domain, or several together, in CPUs.
 ///
 /// A load between floor and capacity is fair. The floor is the capacity of the
@@ -103,17 +105,27 @@ pub(super) struct Pair {
     pub to: usize,
     pub members: Exchange,
     pub domains: Exchange,
+    /// The members are the domains, held against what their node has to owe:
+    /// that may gain where, held against what they have, nothing is lost.
+    pub relative: bool,
 }
 
 impl Pair {
     /// CPUs put right on the worse level if `share` CPUs go over.
     pub fn gain(&self, share: f64) -> f64 {
-        self.members.gain(share).min(self.domains.gain(share))
+        let (members, domains) = (self.members.gain(share), self.domains.gain(share));
+        match self.relative && domains >= -LEAST {
+            true => members,
+            false => members.min(domains),
+        }
     }
 
     /// The most CPUs that overshoot on no side.
     pub fn fit(&self) -> f64 {
-        self.members.fit().min(self.domains.fit())
+        match self.relative {
+            true => self.members.fit(),
+            false => self.members.fit().min(self.domains.fit()),
+        }
     }
 }
 
@@ -159,5 +171,29 @@ mod tests {
         assert_eq!(exchange.fit(), 1.0);
         assert_eq!(exchange.gain(1.0), exchange.gain(2.5));
         assert!(exchange.gain(0.5) < exchange.gain(1.0));
+    }
+
+    #[test]
+    fn what_brings_domains_of_a_node_together_must_not_cost_the_machine() {
+        // A node that owes a tenth too much; 0.35 from the small to the large
+        // domain evens them out, and makes both worse than they are.
+        let (small, large) = (side(1.2, 1.0, 1.0), side(10.7, 10.0, 10.0));
+        let node = small.and(large);
+        let pair = Pair {
+            from: 0,
+            to: 1,
+            members: Exchange {
+                giver: node.target_of(small),
+                taker: node.target_of(large),
+            },
+            domains: Exchange {
+                giver: small,
+                taker: large,
+            },
+            relative: true,
+        };
+        assert!(pair.members.gain(0.35) < pair.members.gain(0.1));
+        assert!(pair.gain(0.1) > 0.0);
+        assert!(pair.gain(0.35) < 0.0);
     }
 }

@@ -126,10 +126,10 @@ fn planned(snapshot: &Snapshot) -> Plan {
     plan(snapshot, &Config::default())
 }
 
-/// Whatever must cross nodes may do so at once.
+/// Whatever must cross nodes may do so at once, and once more.
 fn at_once() -> Config {
     Config {
-        cross_node_part: 1.0,
+        cross_node_part: 2.0,
         ..Config::default()
     }
 }
