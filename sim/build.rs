@@ -42,8 +42,8 @@ fn main() -> Result<()> {
     let text = fs::read_to_string(DEFECTS).context("reading defects.toml")?;
     let defects: Defects = toml::from_str(&text).context("parsing defects.toml")?;
     let mut table = format!(
-        "pub static SHIPPED: &[u8] = include_bytes!({:?});\n\
-         pub static DEFECTS: &[Defect] = &[\n",
+        "/// The scheduler as it ships.\npub static SHIPPED: &[u8] = include_bytes!({:?});\n\
+         /// And with each defect.\npub static DEFECTS: &[Defect] = &[\n",
         shipped
     );
     for defect in &defects.defect {

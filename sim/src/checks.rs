@@ -142,6 +142,14 @@ pub struct Checks {
 }
 
 impl Checks {
+    /// Checks that hold the scheduler to these promises, and have found nothing yet.
+    pub fn new(policy: Policy) -> Checks {
+        Checks {
+            policy,
+            ..Checks::default()
+        }
+    }
+
     /// Leaves out the checks of these names.
     pub fn leave_out(&mut self, names: &[String]) {
         let named = |check: &Check| names.iter().any(|name| name == check.name());

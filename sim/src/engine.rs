@@ -369,6 +369,7 @@ impl World {
     fn begin_steady(&mut self) {
         let now = self.now;
         self.steady_from = now;
+        self.book_work();
         for task in &mut self.tasks {
             let truth = task.truth_at(now);
             task.truth.run_before_ns = truth.all_run_ns();
@@ -378,6 +379,16 @@ impl World {
             cpu.count_busy(now);
         }
         self.busy_before = self.cpus.iter().map(|cpu| cpu.busy_ns).collect();
+    }
+
+    /// Books the work of what runs now.
+    pub fn book_work(&mut self) {
+        for cpu in 0..self.cpus.len() as u32 {
+            if let Some(task) = self.cpus[cpu as usize].current {
+                self.stop_work(cpu, task);
+                self.arm_burst(cpu, task);
+            }
+        }
     }
 
     /// The share of the judged time in which each CPU was not idle.

@@ -89,8 +89,11 @@ pub struct Object {
     cpus: *mut ballast_cpu,
     domains: *mut ballast_domain,
     maps: Vec<Memory>,
-    /// Last: everything above points into it.
+    /// Everything above points into it.
     library: Library,
+    /// Kept open: the loader takes a library at the same path for the same library,
+    /// and the path is the descriptor's number.
+    _file: File,
 }
 
 type Program<T> = unsafe extern "C" fn(*mut T) -> i32;
@@ -117,6 +120,7 @@ impl Object {
             domains: ptr::null_mut(),
             maps: Vec::new(),
             library,
+            _file: file,
         };
         object.set_constants(Constants::of(config, DAEMON_TGID))?;
         let memory = object.create_maps(config)?;

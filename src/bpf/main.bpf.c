@@ -122,6 +122,9 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	u64 now = scx_bpf_now();
 	u32 home;
 
+	/* The CPU goes idle now without looking at any queue again: make it look. */
+	if (enq_flags & SCX_ENQ_LAST)
+		scx_bpf_kick_cpu(scx_bpf_task_cpu(p), 0);
 	if (!tctx) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;
@@ -142,7 +145,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	row = row_at(tctx->slot);
 	take_charged_weight(tctx, row);
 	home = waiting_domain(p, tctx, row, enq_flags);
-	/* The CPU goes idle without looking at its queues again: stay on it. */
+	/* Nobody else wants the CPU: stay on it. */
 	if ((enq_flags & SCX_ENQ_LAST) && home == tctx->domain) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;

@@ -19,6 +19,8 @@ const OWN_BOUND_NS: Ns = MS;
 /// A CPU that leaves may have to wait for a patrol, once a second, and for the
 /// longest slice.
 const LEAVING_BOUND_NS: Ns = 3_000 * MS;
+/// A patrol comes once a second, at a beat, which a busy round may delay.
+const PATROL_NS: Ns = 1_300 * MS;
 /// As in src/bpf/vtime.bpf.h.
 const PATIENCE_NS: u64 = 4_000 * MS;
 /// CLOCK_OF_CPU of src/bpf/types.bpf.h.
@@ -45,8 +47,9 @@ impl World {
 
     /// Check 3.
     fn look_at_idle_cpus(&mut self) {
-        // A lost kick is work not conserved, and asked for; let its traces go too.
-        let lost = self.faults.lost_kicks > 0.0 && self.now < self.quiet_from() + 50 * MS;
+        // A lost kick is work not conserved, and asked for; a patrol heals it.
+        let quiet = self.quiet_from().saturating_add(PATROL_NS);
+        let lost = self.faults.lost_kicks > 0.0 && self.now < quiet;
         let idle: Vec<(u32, Ns)> = (0..self.cpus.len() as u32)
             .filter(|&cpu| self.cpus[cpu as usize].is_idle && self.takes_tasks(cpu))
             .map(|cpu| (cpu, self.now - self.cpus[cpu as usize].idle_since))
@@ -66,10 +69,13 @@ impl World {
             }
         }
         for (task, cpu, waits, bound) in found {
-            let place = self.tasks[task as usize].place;
+            let place = match self.tasks[task as usize].place {
+                Where::Shared { queue, .. } => format!("queue {:#x}", self.queues[queue].id),
+                other => format!("{other:?}"),
+            };
             let text = format!(
                 "CPU {cpu} idles while task {task}, which it may run, has waited for {} us \
-                 in {place:?}; the bound is {} us",
+                 in {place}; the bound is {} us",
                 waits / 1000,
                 bound / 1000
             );
@@ -179,7 +185,7 @@ impl World {
     /// Check 1, first half: no request stands for longer than the daemon lets it.
     fn look_at_requests(&mut self) {
         let bound = self.checks.policy.request_bound_ns;
-        let held_up = self.now - self.checks.daemon_free_since < bound;
+        let held_up = self.now.saturating_sub(self.checks.daemon_free_since) < bound;
         for task in 0..self.tasks.len() as TaskId {
             if self.tasks[task as usize].state == State::Dead {
                 continue;

@@ -128,23 +128,20 @@ fn checks(scenario: &Scenario, config: &Config) -> Checks {
     let constants = scx_ballast::kernel::image::Constants::of(config, 0);
     // Two rounds, the one in which it is asked for, and the daemon's own delays.
     const DELAYS_NS: Ns = 500_000_000;
-    let mut checks = Checks {
-        policy: Policy {
-            steal_after_node_ns: config.steal_after_node_ns,
-            steal_after_numa_ns: config.steal_after_numa_ns,
-            greedy_threshold: config.greedy_threshold,
-            greedy_threshold_x_numa: config.greedy_threshold_x_numa,
-            heartbeat_timeout_ns: constants.heartbeat_timeout_ns,
-            request_bound_ns: 4 * config.interval.as_nanos() as Ns + DELAYS_NS,
-            wait_bound_ns: scenario.checks.wait_ms * 1_000_000,
-            fifo: config.fifo_sched,
-        },
-        domain_cpus: vec![CpuBits::empty(nr_cpus); layout.domains.len()],
-        domain_node: layout.domains.iter().map(|domain| domain.node.0).collect(),
-        skew_ns: scenario.costs.clock_skew_ns,
-        buried: vec![(0, 0, 0); scenario.tasks.len()],
-        ..Checks::default()
-    };
+    let mut checks = Checks::new(Policy {
+        steal_after_node_ns: config.steal_after_node_ns,
+        steal_after_numa_ns: config.steal_after_numa_ns,
+        greedy_threshold: config.greedy_threshold,
+        greedy_threshold_x_numa: config.greedy_threshold_x_numa,
+        heartbeat_timeout_ns: constants.heartbeat_timeout_ns,
+        request_bound_ns: 4 * config.interval.as_nanos() as Ns + DELAYS_NS,
+        wait_bound_ns: scenario.checks.wait_ms * 1_000_000,
+        fifo: config.fifo_sched,
+    });
+    checks.domain_cpus = vec![CpuBits::empty(nr_cpus); layout.domains.len()];
+    checks.domain_node = layout.domains.iter().map(|domain| domain.node.0).collect();
+    checks.skew_ns = scenario.costs.clock_skew_ns;
+    checks.buried = vec![(0, 0, 0); scenario.tasks.len()];
     for (cpu, domain) in &layout.cpu_domain {
         checks.domain_cpus[domain.index()].set(cpu.0, true);
     }

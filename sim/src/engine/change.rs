@@ -219,9 +219,7 @@ impl World {
                 self.call_runnable(cpu, task, ENQUEUE_RESTORE);
                 // It was running, so it goes on: through the local queue, and running.
                 self.enter(task, State::Running);
-                let request = self.row_of(task).map(|(slot, row)| (slot, row.request));
                 self.call_running(cpu, task);
-                self.check_answer(cpu, task, request);
                 self.cpus[cpu as usize].is_switching = false;
                 self.arm_burst(cpu, task);
             }
@@ -263,6 +261,13 @@ impl World {
         self.push_away(from, task);
     }
 
+    /// The kernel lets a task run anywhere whose CPUs have all gone.
+    pub(super) fn break_affinity(&mut self, from: u32, task: TaskId) {
+        let nr_cpus = self.cpus.len() as u32;
+        self.set_allowed(task, CpuBits::of(nr_cpus, 0..nr_cpus));
+        self.tell_mask(from, task);
+    }
+
     fn tell_mask(&mut self, from: u32, task: TaskId) {
         if !self.loaded || self.tasks[task as usize].context().is_none() {
             return;
@@ -276,7 +281,7 @@ impl World {
     }
 
     /// The migration that follows a change of affinity.
-    fn push_away(&mut self, from: u32, task: TaskId) {
+    pub(super) fn push_away(&mut self, from: u32, task: TaskId) {
         let cpu = self.tasks[task as usize].cpu();
         if self.tasks[task as usize].may_use(cpu) {
             return;

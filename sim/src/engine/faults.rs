@@ -32,6 +32,7 @@ pub enum Fault {
 
 /// The end of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
 pub enum Undo {
     /// The CPU comes back.
     Online { cpu: u32 },
@@ -113,7 +114,10 @@ impl World {
             }
             Fault::MigrationDisabled => self.hold_one(),
             Fault::StaleRequest => self.ask_too_late(),
-            Fault::Stall => self.stalled_until = self.now + (self.faults.stall_for_s * 1e9) as Ns,
+            Fault::Stall => {
+                self.stalled_until = self.now + (self.faults.stall_for_s * 1e9) as Ns;
+                self.checks.daemon_free_since = self.stalled_until;
+            }
             Fault::Restart => self.restart_due = true,
         }
     }
@@ -258,7 +262,8 @@ impl World {
     /// Whether an allocation fails.
     pub(super) fn allocation_fault(&mut self) -> bool {
         // Start-up is tried until it works: it is not what is tested here.
-        self.now > 0
+        self.loaded
+            && self.now > 0
             && self.now < self.quiet_from()
             && self.fault_stream.chance(self.faults.failed_allocations)
     }

@@ -23,6 +23,7 @@ pub enum State {
 
 /// Where a queued task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Where {
     /// In no queue.
     Nowhere,
@@ -34,6 +35,7 @@ pub enum Where {
 
 /// Who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Role {
     /// The daemon's main thread.
     Main,

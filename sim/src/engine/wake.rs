@@ -69,6 +69,8 @@ impl World {
         let cpu = self.tasks[task as usize].cpu();
         if self.cpus[cpu as usize].power == Power::Online {
             self.activate(cpu, task, flags);
+            // Its affinity may have changed on the way: the stopper comes first.
+            self.push_away(cpu, task);
             return;
         }
         let cpu = self.fallback_cpu(task);
@@ -114,8 +116,7 @@ impl World {
         match CpuBits::next_common(&sets, from) {
             Some(cpu) => cpu,
             None => {
-                let all = self.online.clone();
-                self.change_mask(from, task, all);
+                self.break_affinity(from, task);
                 self.any_online()
             }
         }

@@ -35,6 +35,7 @@ pub fn judge(
     control: &Control,
 ) -> Outcome {
     let span_ns = (world.now - world.steady_from).max(1);
+    world.book_work();
     let tasks = tasks(scenario, world, span_ns);
     let steady = scenario.checks.steady_from_s.is_some();
     let groups = groups(scenario, world, &tasks, span_ns);
