@@ -56,6 +56,9 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		return busy_cpu_in(p, prev_cpu, home);
 	if (!overtakes(cpu))
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
+	else
+		/* If it was idle it is claimed now, and nobody else will wake it. */
+		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 	return cpu;
 }
 

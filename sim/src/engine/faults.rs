@@ -243,7 +243,8 @@ impl World {
             return;
         }
         let domain = self.fault_stream.below(self.checks.domain_cpus.len() as u64);
-        row.request = u64::from(row.generation - 2) | domain << 32 | 0xfffe << 48;
+        let sequence = self.fault_stream.below(1 << 16);
+        row.request = u64::from(row.generation - 2) | domain << 32 | sequence << 48;
         self.object.write_row(slot, row);
     }
 
