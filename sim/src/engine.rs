@@ -204,8 +204,6 @@ pub struct World {
     pub workload: Stream,
     /// Numbers for what goes wrong.
     pub fault_stream: Stream,
-    /// Number of hotplugs so far.
-    pub hotplugs: u64,
     /// Threads of the daemon.
     pub main: TaskId,
     /// Its balancer.

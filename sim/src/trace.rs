@@ -89,9 +89,6 @@ impl Trace {
             self.hash = (self.hash ^ word).wrapping_mul(0x0100_0000_01b3);
             self.hash ^= self.hash >> 29;
         }
-        if std::env::var("DBG").is_ok() {
-            eprintln!("{now} {kind:?} cpu {cpu} task {task} {detail:#x}");
-        }
         if self.shown.is_some() {
             self.show(now, kind, cpu, task, detail);
         }

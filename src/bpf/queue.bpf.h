@@ -84,11 +84,13 @@ static __always_inline void join_confined_queue(struct task_ctx *tctx, u32 domai
 static __always_inline bool covers_domain(const struct task_struct *p, const struct task_ctx *tctx,
 					  const struct ballast_row *row, u32 domain)
 {
+	/* A CPU that has come online since is in the domain's mask. */
+	bool known = tctx->hotplug_seen == hotplug_count;
 	struct bpf_cpumask *mask;
 
-	if (domain == tctx->domain)
+	if (known && domain == tctx->domain)
 		return tctx->whole_domain;
-	if (row && (row->flags & BALLAST_ROW_ANYWHERE))
+	if (known && row && (row->flags & BALLAST_ROW_ANYWHERE))
 		return true;
 	mask = domain_mask(domain);
 	return mask && bpf_cpumask_subset(cast_mask(mask), p->cpus_ptr);

@@ -143,6 +143,11 @@ impl World {
         } else {
             (policy.steal_after_numa_ns, policy.greedy_threshold_x_numa)
         };
+        // Whom help is called from may not be able to take a confined task.
+        let t = &self.tasks[task as usize];
+        if t.is_fixed() || t.allowed.len() < self.cpus.len() as u32 {
+            return None;
+        }
         let flags = self.object.cpu(cpu).flags;
         let open = flags & abi::ballast_cpu_flags_BALLAST_CPU_KICK != 0;
         let stealing = policy.greedy_threshold > 0 && least > 0;

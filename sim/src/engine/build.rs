@@ -64,7 +64,6 @@ impl World {
             faults: scenario.faults.clone(),
             workload: Stream::new(seed, "workload"),
             fault_stream: Stream::new(seed, "faults"),
-            hotplugs: 0,
             main: NONE,
             planner: NONE,
             stalled_until: 0,

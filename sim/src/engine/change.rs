@@ -60,7 +60,6 @@ impl World {
         t.memory_node = birth.memory_node;
         (t.warm_llc, t.warm_node) = (NONE, NONE);
         (t.left_ns, t.backlog, t.ends) = (0, 0, false);
-        t.hotplugs_seen = self.hotplugs;
         t.request_seen = (0, 0);
         let c = t.c_mut();
         c.pid = pid;

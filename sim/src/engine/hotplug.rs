@@ -23,7 +23,6 @@ impl World {
     /// A CPU begins to go offline.
     pub fn take_offline(&mut self, cpu: u32) {
         self.online.set(cpu, false);
-        self.hotplugs += 1;
         self.note(Kind::Hotplug, cpu, NONE, 0);
         let state = &mut self.cpus[cpu as usize];
         (state.power, state.leaving_since) = (Power::Leaving, self.now);
@@ -66,7 +65,6 @@ impl World {
         }
         self.cpus[cpu as usize].power = Power::Online;
         self.online.set(cpu, true);
-        self.hotplugs += 1;
         self.note(Kind::Hotplug, cpu, NONE, 1);
         if self.loaded {
             // SAFETY: the callback takes a CPU that exists.

@@ -269,7 +269,6 @@ impl World {
             });
             self.check_lag_kept(task, before);
         }
-        self.tasks[task as usize].hotplugs_seen = self.hotplugs;
     }
 
     fn go_idle(&mut self, cpu: u32) {

@@ -135,8 +135,6 @@ pub struct Task {
     pub backlog: u32,
     /// Its last burst is its last.
     pub ends: bool,
-    /// Hotplugs it knew of when it last ran.
-    pub hotplugs_seen: u64,
     /// When the request in its row was seen first, and the request.
     pub request_seen: (u64, Ns),
 }
@@ -165,7 +163,6 @@ impl Task {
             sleep: 0,
             backlog: 0,
             ends: false,
-            hotplugs_seen: 0,
             request_seen: (0, 0),
         }
     }

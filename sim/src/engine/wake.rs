@@ -166,7 +166,10 @@ impl World {
             self.check_lag_kept(task, before);
         }
         match self.tasks[task as usize].direct.take() {
-            Some(direct) => self.insert(from, task, direct),
+            Some(direct) => {
+                self.insert(from, task, direct);
+                self.check_queue_choice(task, direct.dsq);
+            }
             // The scheduler keeps it; ours never does.
             None => self.eject(format!("enqueue left task {task} in no queue")),
         }
@@ -277,7 +280,6 @@ impl World {
             order,
         };
         self.note(Kind::Queue, from, task, dsq);
-        self.check_queue_choice(task, dsq);
     }
 
     /// A queue's lock serves one at a time: who comes meanwhile waits.
@@ -327,12 +329,13 @@ impl World {
         Some(task)
     }
 
-    /// Check 2, second half: a task that may not use all of a domain never waits in
-    /// the domain's queue, unless CPUs came and went since it last ran.
+    /// Check 2, second half: a task that may not use all of a domain is never
+    /// put into the domain's queue when it becomes runnable. (When a domain loses its last
+    /// CPU, the scheduler saves its tasks into any domain they may use in part.)
     fn check_queue_choice(&mut self, task: TaskId, dsq: u64) {
         let Ok(domain) = u32::try_from(dsq) else { return };
         let t = &self.tasks[task as usize];
-        if domain as usize >= self.checks.domain_cpus.len() || t.hotplugs_seen != self.hotplugs {
+        if domain as usize >= self.checks.domain_cpus.len() {
             return;
         }
         let cpus = &self.checks.domain_cpus[domain as usize];
