@@ -21,7 +21,7 @@ mod wake;
 pub mod work;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use scx_ballast::abi::ballast_row;
 
@@ -34,7 +34,7 @@ use crate::shim::{sched_ext_ops, scx_dump_ctx};
 use crate::trace::{Kind, Trace};
 
 use cpu::Cpu;
-use queue::Queue;
+use queue::{Queue, QueueIds};
 use task::Task;
 use work::Rings;
 
@@ -174,10 +174,11 @@ pub struct World {
     pub free_tasks: Vec<TaskId>,
     /// Queues shared by CPUs.
     pub queues: Vec<Queue>,
-    queue_ids: BTreeMap<u64, usize>,
+    queue_ids: QueueIds,
     /// The kernel's masks of idle CPUs and of wholly idle cores.
     idle: CpuBits,
     idle_cores: CpuBits,
+    nr_idle: u32,
     near: idle::Near,
     /// Online and taking part in scheduling.
     pub online: CpuBits,

@@ -2,12 +2,13 @@
 //! Putting a machine together: CPUs, queues of the kernel, the first events.
 //! Never loads the scheduler: see `hotplug`.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use scx_ballast::config::Config;
 
 use super::cpu::Cpu;
 use super::idle::Near;
+use super::queue::QueueIds;
 use super::{Event, NONE, Ns, Place, Running, Tally, World};
 use crate::bits::CpuBits;
 use crate::checks::{Checks, Policy};
@@ -47,9 +48,10 @@ impl World {
             tasks: Vec::new(),
             free_tasks: Vec::new(),
             queues: Vec::new(),
-            queue_ids: BTreeMap::new(),
+            queue_ids: QueueIds::default(),
             idle: CpuBits::of(nr_cpus, 0..nr_cpus),
             idle_cores: CpuBits::of(nr_cpus, 0..nr_cpus),
+            nr_idle: nr_cpus,
             near: Near::default(),
             online: CpuBits::of(nr_cpus, 0..nr_cpus),
             idle_cursor: NONE - 1,

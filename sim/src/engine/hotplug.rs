@@ -4,7 +4,7 @@
 //! Never forces a task off: a CPU leaves when the last one has gone.
 
 use super::cpu::Power;
-use super::queue::Queue;
+use super::queue::{Queue, QueueIds};
 use super::task::State;
 use super::wake::DSQ_GLOBAL;
 use super::{Event, NONE, Ns, Running, TaskId, World};
@@ -174,7 +174,7 @@ impl World {
         });
         self.loaded = false;
         self.queues.clear();
-        self.queue_ids.clear();
+        self.queue_ids = QueueIds::default();
         self.add_global_queues();
         // The tasks in the global queues: put there again.
         for task in 0..self.tasks.len() as TaskId {

@@ -21,7 +21,10 @@ pub struct Near {
 impl World {
     /// A CPU enters or leaves the idle loop.
     pub(super) fn set_idle_bit(&mut self, cpu: u32, idle: bool) {
-        self.idle.set(cpu, idle);
+        if self.idle.has(cpu) != idle {
+            self.idle.set(cpu, idle);
+            self.nr_idle = self.nr_idle.wrapping_add_signed(if idle { 1 } else { -1 });
+        }
         self.note_core(cpu);
     }
 
@@ -37,6 +40,7 @@ impl World {
         let was_idle = self.idle.has(cpu);
         if was_idle {
             self.idle.set(cpu, false);
+            self.nr_idle -= 1;
             // As in the kernel, a core with a claimed CPU is no idle core.
             let first = self.places[cpu as usize].core;
             (first..first + self.smt).for_each(|one| self.idle_cores.set(one, false));
@@ -46,6 +50,10 @@ impl World {
 
     /// scx_bpf_pick_idle_cpu: of a whole idle core if there is one.
     pub(super) fn pick_idle(&mut self, sets: &[&[u64]], flags: u64) -> Option<u32> {
+        // A busy machine asks often: answer soon.
+        if self.nr_idle == 0 {
+            return None;
+        }
         let from = self.idle_cursor + 1;
         let with = |idle: &CpuBits| {
             let mut all: [&[u64]; 4] = [idle.words(); 4];
@@ -102,6 +110,9 @@ impl World {
         {
             return Some(cpu);
         }
+        if self.nr_idle == 0 {
+            return None;
+        }
         if may(prev) && self.idle_cores.has(prev) && self.claim_idle(prev) {
             return Some(prev);
         }
@@ -137,7 +148,7 @@ impl World {
             return Some(prev);
         }
         let stays =
-            !self.idle.is_empty() && self.cpus[waker as usize].local.is_empty() && may(waker);
+            self.nr_idle > 0 && self.cpus[waker as usize].local.is_empty() && may(waker);
         stays.then_some(waker)
     }
 }

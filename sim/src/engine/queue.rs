@@ -114,9 +114,53 @@ impl Queue {
     }
 }
 
+/// Which queue has which id. The scheduler's ids come in two dense runs, and are
+/// looked up several times a switch.
+#[derive(Default)]
+pub struct QueueIds {
+    runs: [Vec<Option<usize>>; 2],
+    others: BTreeMap<u64, usize>,
+}
+
+impl QueueIds {
+    /// Ids of a run; beyond them the map is asked.
+    const RUN: u64 = 1 << 20;
+
+    /// The queue with this id.
+    pub fn get(&self, id: u64) -> Option<usize> {
+        match self.runs.get((id / Self::RUN) as usize) {
+            Some(run) => *run.get((id % Self::RUN) as usize)?,
+            None => self.others.get(&id).copied(),
+        }
+    }
+
+    /// A queue gets this id.
+    pub fn insert(&mut self, id: u64, index: usize) {
+        let Some(run) = self.runs.get_mut((id / Self::RUN) as usize) else {
+            self.others.insert(id, index);
+            return;
+        };
+        let place = (id % Self::RUN) as usize;
+        if run.len() <= place {
+            run.resize(place + 1, None);
+        }
+        run[place] = Some(index);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_found_wherever_they_lie() {
+        let mut ids = QueueIds::default();
+        for (index, id) in [0, 7, 0x10_0003, 1 << 63 | 3].into_iter().enumerate() {
+            ids.insert(id, index);
+        }
+        assert_eq!([ids.get(0), ids.get(7), ids.get(0x10_0003)], [Some(0), Some(1), Some(2)]);
+        assert_eq!([ids.get(1 << 63 | 3), ids.get(5), ids.get(0x20_0000)], [Some(3), None, None]);
+    }
 
     #[test]
     fn keys_order_a_queue_and_equal_keys_keep_their_order() {

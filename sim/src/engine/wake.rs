@@ -292,7 +292,7 @@ impl World {
 
     /// The place of a queue, by its id.
     pub fn queue_index(&self, dsq: u64) -> Option<usize> {
-        self.queue_ids.get(&dsq).copied()
+        self.queue_ids.get(dsq)
     }
 
     /// Moves a runnable task to another CPU's run queue.
