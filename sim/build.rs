@@ -79,7 +79,14 @@ fn compile(sources: &Path, object: &Path) -> Result<()> {
         .try_get_compiler()
         .context("finding clang (make setup)")?;
     let status = Command::new(compiler.path())
-        .args(["-std=gnu11", "-O2", "-g1", "-fPIC", "-shared", "-DBALLAST_SIM"])
+        .args([
+            "-std=gnu11",
+            "-O2",
+            "-g1",
+            "-fPIC",
+            "-shared",
+            "-DBALLAST_SIM",
+        ])
         .args(["-Wall", "-Werror", "-Wno-unused-function"])
         // As the kernel and BPF are compiled.
         .args(["-fno-strict-aliasing", "-fwrapv"])
@@ -90,7 +97,11 @@ fn compile(sources: &Path, object: &Path) -> Result<()> {
         .arg(object)
         .status()
         .context("running clang")?;
-    ensure!(status.success(), "clang could not compile {}", sources.display());
+    ensure!(
+        status.success(),
+        "clang could not compile {}",
+        sources.display()
+    );
     Ok(())
 }
 

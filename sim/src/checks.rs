@@ -6,8 +6,8 @@ mod look;
 
 use crate::bits::CpuBits;
 use crate::engine::Ns;
-use crate::engine::task::{State, Task};
 use crate::engine::masks::Masks;
+use crate::engine::task::{State, Task};
 use scx_ballast::abi::{self, ballast_row};
 
 /// A rule that is looked at in every run.
@@ -223,8 +223,7 @@ impl Checks {
             _ => abi::ballast_state_BALLAST_SLEEP,
         };
         let says = row.since_state & ((1 << abi::ballast_state_BALLAST_STATE_BITS) - 1);
-        (says != u64::from(state))
-            .then(|| format!("pid {}: state {says}, it is {state}", c.pid))
+        (says != u64::from(state)).then(|| format!("pid {}: state {says}, it is {state}", c.pid))
     }
 }
 
@@ -266,6 +265,9 @@ mod tests {
         for _ in 0..10 {
             checks.fail(Check::Lag, 1, "yes".to_owned());
         }
-        assert_eq!((checks.failures.len(), checks.count(Check::Lag)), (KEPT, 10));
+        assert_eq!(
+            (checks.failures.len(), checks.count(Check::Lag)),
+            (KEPT, 10)
+        );
     }
 }

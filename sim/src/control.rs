@@ -264,7 +264,8 @@ impl Control {
         let cpu = world.tasks[world.planner as usize].cpu();
         self.planned = true;
         world.block(cpu, world.planner);
-        if world.tasks[world.main as usize].state == State::Asleep && world.now >= world.stalled_until
+        if world.tasks[world.main as usize].state == State::Asleep
+            && world.now >= world.stalled_until
         {
             world.wake(world.main, cpu, false);
         }
@@ -284,7 +285,10 @@ impl Control {
 
     fn note_round(&mut self, world: &mut World, snapshot: &Snapshot, plan: &Plan) {
         let node = |domain: scx_ballast::ids::DomainId| snapshot.domains[domain.index()].node;
-        let crossing = plan.moves.iter().filter(|one| node(one.from) != node(one.to));
+        let crossing = plan
+            .moves
+            .iter()
+            .filter(|one| node(one.from) != node(one.to));
         let note = RoundNote {
             at: world.now,
             moves: plan.moves.len(),

@@ -52,28 +52,57 @@ pub const NONE: u32 = u32::MAX;
 #[allow(missing_docs)]
 pub enum Event {
     /// A task's sleep ends; void if it has slept anew since.
-    Wake { task: TaskId, sleep: u32 },
+    Wake {
+        task: TaskId,
+        sleep: u32,
+    },
     /// The work of the task on a CPU is done; void if another runs by now.
-    BurstEnd { cpu: u32, epoch: u64 },
+    BurstEnd {
+        cpu: u32,
+        epoch: u64,
+    },
     /// The timer tick of a busy CPU.
-    Tick { cpu: u32 },
+    Tick {
+        cpu: u32,
+    },
     /// A CPU looks for what to run.
-    Resched { cpu: u32 },
+    Resched {
+        cpu: u32,
+    },
     /// A kick by the scheduler arrives.
-    Kick { cpu: u32, flags: u64 },
+    Kick {
+        cpu: u32,
+        flags: u64,
+    },
     /// A wake-up arrives at the CPU chosen for it.
-    RemoteWake { task: TaskId, flags: u64 },
+    RemoteWake {
+        task: TaskId,
+        flags: u64,
+    },
     /// A request arrives for a server.
-    Arrival { task: TaskId },
+    Arrival {
+        task: TaskId,
+    },
     /// A forker's next child.
-    Fork { task: TaskId },
+    Fork {
+        task: TaskId,
+    },
     /// The tasks of a group are born, or end.
-    GroupStart { group: u32 },
-    GroupStop { group: u32 },
+    GroupStart {
+        group: u32,
+    },
+    GroupStop {
+        group: u32,
+    },
     /// A class above ours leaves a CPU.
-    RtEnd { cpu: u32 },
+    RtEnd {
+        cpu: u32,
+    },
     /// The stopper thread of a CPU moves a running task off it.
-    PushRunning { cpu: u32, task: TaskId },
+    PushRunning {
+        cpu: u32,
+        task: TaskId,
+    },
     /// A fault of this kind, or its end.
     Fault(faults::Fault),
     Undo(faults::Undo),
@@ -446,3 +475,6 @@ impl World {
         (slot != NONE).then(|| (slot, self.object.row(slot)))
     }
 }
+
+#[cfg(test)]
+mod tests;

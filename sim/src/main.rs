@@ -21,8 +21,13 @@ use clap::{Args, Parser, Subcommand};
 /// Exit codes: 0 every check was kept, 1 one was not or the run failed, 2 bad usage
 /// or scenario.
 #[derive(Parser)]
-#[command(name = "ballast-sim", version, max_term_width = 100,
-          args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    name = "ballast-sim",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -138,7 +143,10 @@ fn find_defect(name: Option<&str>) -> Result<Option<&'static Defect>, Error> {
     let found = DEFECTS.iter().find(|defect| defect.name == name);
     found.map(Some).ok_or_else(|| {
         let names: Vec<&str> = DEFECTS.iter().map(|defect| defect.name).collect();
-        Error::Usage(format!("--defect: `{name}`; give one of {}", names.join(", ")))
+        Error::Usage(format!(
+            "--defect: `{name}`; give one of {}",
+            names.join(", ")
+        ))
     })
 }
 
@@ -146,7 +154,8 @@ fn read(path: &Path) -> Result<Scenario, Error> {
     let usage = |error: String| Error::Usage(format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
     let scenario = parse(&text).map_err(usage)?;
-    config(&scenario.flags, &scenario.topology).map_err(|error| usage(error.root_cause().to_string()))?;
+    config(&scenario.flags, &scenario.topology)
+        .map_err(|error| usage(error.root_cause().to_string()))?;
     Ok(scenario)
 }
 

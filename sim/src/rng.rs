@@ -10,9 +10,9 @@ pub struct Stream(u64);
 impl Stream {
     /// The stream of this name: streams of other names are independent of it.
     pub fn new(seed: u64, name: &str) -> Stream {
-        let named = name.bytes().fold(seed, |state, byte| {
-            Stream(state ^ u64::from(byte)).word()
-        });
+        let named = name
+            .bytes()
+            .fold(seed, |state, byte| Stream(state ^ u64::from(byte)).word());
         Stream(named)
     }
 

@@ -229,7 +229,9 @@ fn machine(topology: &Topology) -> Machine {
         nr_cpu_ids: nr_cpus,
         cpus: (0..nr_cpus).map(|id| (CpuId(id), cpu(id))).collect(),
         offline_unplaced: Vec::new(),
-        nodes: (0..topology.nodes).map(|id| (NodeId(id), node(id))).collect(),
+        nodes: (0..topology.nodes)
+            .map(|id| (NodeId(id), node(id)))
+            .collect(),
     }
 }
 

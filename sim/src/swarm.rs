@@ -110,9 +110,7 @@ impl Draw {
 
     fn tasks(&mut self, topology: &Topology) -> Vec<TaskGroup> {
         let groups = self.0.between(2, 5);
-        (0..groups)
-            .map(|nth| self.group(nth, topology))
-            .collect()
+        (0..groups).map(|nth| self.group(nth, topology)).collect()
     }
 
     fn group(&mut self, nth: u64, topology: &Topology) -> TaskGroup {

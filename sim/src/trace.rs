@@ -198,6 +198,9 @@ mod tests {
         let mut text = Vec::new();
         trace.write(&mut text).expect("written");
         let text = String::from_utf8(text).expect("UTF-8");
-        assert!(text.contains(r#""name":"hog","ph":"X","ts":1.0,"dur":4.0"#), "{text}");
+        assert!(
+            text.contains(r#""name":"hog","ph":"X","ts":1.0,"dur":4.0"#),
+            "{text}"
+        );
     }
 }

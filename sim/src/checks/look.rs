@@ -86,13 +86,21 @@ impl World {
     /// An idle CPU that should have taken the task by now, and the bound.
     fn idle_for(&self, task: TaskId, waits: Ns, idle: &[(u32, Ns)]) -> Option<(u32, Ns)> {
         let t = &self.tasks[task as usize];
-        let late = if self.faults.late_kicks > 0.0 { 2 * MS } else { 0 };
+        let late = if self.faults.late_kicks > 0.0 {
+            2 * MS
+        } else {
+            0
+        };
         let own = OWN_BOUND_NS + late;
         match t.place {
             Where::Nowhere => None,
             Where::Local(cpu) => {
-                let stuck = idle.iter().find(|(one, for_ns)| *one == cpu && *for_ns > own);
-                (waits > own).then_some(()).and(stuck.map(|(one, _)| (*one, own)))
+                let stuck = idle
+                    .iter()
+                    .find(|(one, for_ns)| *one == cpu && *for_ns > own);
+                (waits > own)
+                    .then_some(())
+                    .and(stuck.map(|(one, _)| (*one, own)))
             }
             Where::Shared { queue, .. } => {
                 let id = self.queues[queue].id;
@@ -122,7 +130,10 @@ impl World {
         let place = self.places[cpu as usize];
         let policy = &self.checks.policy;
         let ticks = 2 * self.tick_ns;
-        if let Some(owner) = id.checked_sub(CPU_QUEUES).filter(|owner| *owner < CPU_QUEUES) {
+        if let Some(owner) = id
+            .checked_sub(CPU_QUEUES)
+            .filter(|owner| *owner < CPU_QUEUES)
+        {
             let owner = owner as u32;
             if owner == cpu {
                 return Some(OWN_BOUND_NS);
@@ -226,7 +237,10 @@ impl World {
             return;
         }
         let stale = request as u32 != row.generation;
-        let (domain, here) = ((request >> 32 & 0xffff) as u32, self.places[cpu as usize].domain);
+        let (domain, here) = (
+            (request >> 32 & 0xffff) as u32,
+            self.places[cpu as usize].domain,
+        );
         let verdict = (row.answer >> 32 & 0xffff) as u32;
         let ended = row.request == 0 && row.answer >> 48 == request >> 48;
         let applied = ended && verdict == abi::ballast_verdict_BALLAST_VERDICT_APPLIED;
@@ -263,7 +277,10 @@ impl World {
         });
         let slack = 3 * self.tick_ns + 2 * self.costs.clock_skew_ns;
         if !lost && ticking && silent > timeout + slack + 10 * MS {
-            let text = format!("the daemon has been silent for {} ms, unnoticed", silent / MS);
+            let text = format!(
+                "the daemon has been silent for {} ms, unnoticed",
+                silent / MS
+            );
             self.checks.fail(Check::Heartbeat, self.now, text);
         }
         if lost && silent + slack < timeout {
@@ -295,7 +312,9 @@ impl World {
         for (domain, count) in (0u32..).zip(confined) {
             let says = self.object.domain(domain).nr_confined_queued;
             if says != count {
-                let text = format!("domain {domain} counts {says} confined tasks that wait, there are {count}");
+                let text = format!(
+                    "domain {domain} counts {says} confined tasks that wait, there are {count}"
+                );
                 self.checks.fail(Check::Rows, self.now, text);
             }
             self.check_online(domain);
@@ -322,7 +341,9 @@ impl World {
             State::Queued => row.wait_ns += open,
             _ => row.sleep_ns += open,
         }
-        let found = self.checks.compare(&self.tasks[task as usize], now, slot, &row);
+        let found = self
+            .checks
+            .compare(&self.tasks[task as usize], now, slot, &row);
         if let Some(text) = found {
             self.checks.fail(Check::Rows, now, text);
         }
@@ -362,11 +383,7 @@ impl World {
         let weight = u64::from(after.weight.max(1024));
         let least = -2 * (slice * 1024 / weight) as i64;
         let most = (to.rate * (PATIENCE_NS >> 10)).max(slice) as i64;
-        let wanted = if lag < least {
-            least
-        } else {
-            lag.min(most)
-        };
+        let wanted = if lag < least { least } else { lag.min(most) };
         let has = after.vruntime.wrapping_sub(to.vtime) as i64;
         if has != wanted {
             let text = format!(

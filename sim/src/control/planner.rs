@@ -80,7 +80,11 @@ impl Planner {
             let before = self.runnable.get(task).copied().unwrap_or(0);
             (now.saturating_sub(before) as f64 / span).min(1.0)
         };
-        let shares = snapshot.tasks.iter().map(|task| share(&task.task)).collect();
+        let shares = snapshot
+            .tasks
+            .iter()
+            .map(|task| share(&task.task))
+            .collect();
         (self.runnable, self.last) = (sums, now);
         shares
     }

@@ -63,7 +63,11 @@ impl World {
         t.request_seen = (0, 0);
         let c = t.c_mut();
         c.pid = pid;
-        c.tgid = if birth.tgid == 0 { pid } else { birth.tgid as i32 };
+        c.tgid = if birth.tgid == 0 {
+            pid
+        } else {
+            birth.tgid as i32
+        };
         c.flags = if birth.kthread { PF_KTHREAD } else { 0 };
         c.static_prio = PRIO_NICE_0 + birth.nice;
         (c.policy, c.migration_disabled) = (0, 0);
@@ -73,7 +77,9 @@ impl World {
         self.set_allowed(task, birth.allowed);
         self.tasks[task as usize].home_mask = self.tasks[task as usize].mask;
         self.note(Kind::Born, birth.cpu, task, pid as u64);
-        self.peak_live = self.peak_live.max((self.tasks.len() - self.free_tasks.len()) as u32);
+        self.peak_live = self
+            .peak_live
+            .max((self.tasks.len() - self.free_tasks.len()) as u32);
         let joined = !self.loaded || self.join(birth.cpu, task);
         if !joined {
             // fork() fails.

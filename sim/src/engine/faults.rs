@@ -242,7 +242,9 @@ impl World {
         if row.request != 0 || row.generation < 3 || self.checks.domain_cpus.is_empty() {
             return;
         }
-        let domain = self.fault_stream.below(self.checks.domain_cpus.len() as u64);
+        let domain = self
+            .fault_stream
+            .below(self.checks.domain_cpus.len() as u64);
         let sequence = self.fault_stream.below(1 << 16);
         row.request = u64::from(row.generation - 2) | domain << 32 | sequence << 48;
         self.object.write_row(slot, row);
@@ -257,7 +259,11 @@ impl World {
             return None;
         }
         let late = self.fault_stream.chance(self.faults.late_kicks);
-        Some(if late { self.fault_stream.below(2 * MS) } else { 0 })
+        Some(if late {
+            self.fault_stream.below(2 * MS)
+        } else {
+            0
+        })
     }
 
     /// Whether an allocation fails.

@@ -199,7 +199,8 @@ impl World {
         if matches!(state, State::Running | State::Queued) {
             // SAFETY: as above.
             self.call(cpu, Running::Other, |ops| unsafe {
-                ops.quiescent.map(|quiescent| quiescent(p, super::change::DEQUEUE_SLEEP))
+                ops.quiescent
+                    .map(|quiescent| quiescent(p, super::change::DEQUEUE_SLEEP))
             });
         }
     }
@@ -210,7 +211,12 @@ impl World {
     }
 
     pub(super) fn add_global_queues(&mut self) {
-        let nodes = self.places.iter().map(|place| place.node).max().unwrap_or(0);
+        let nodes = self
+            .places
+            .iter()
+            .map(|place| place.node)
+            .max()
+            .unwrap_or(0);
         for node in 0..=nodes {
             self.add_queue(DSQ_GLOBAL + 2 + u64::from(node), true);
         }

@@ -147,8 +147,7 @@ impl World {
         if here.llc == there.llc && may(prev) && self.claim_idle(prev) {
             return Some(prev);
         }
-        let stays =
-            self.nr_idle > 0 && self.cpus[waker as usize].local.is_empty() && may(waker);
+        let stays = self.nr_idle > 0 && self.cpus[waker as usize].local.is_empty() && may(waker);
         stays.then_some(waker)
     }
 }

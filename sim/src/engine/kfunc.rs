@@ -8,10 +8,7 @@ use super::task::{Direct, Where};
 use super::{Event, Running, World};
 use crate::bits::CpuBits;
 use crate::checks::Check;
-use crate::shim::{
-    SCX_DSQ_ITER_REV, SCX_KICK_IDLE, cpumask, sim_iter,
-    sim_kernel, task_struct,
-};
+use crate::shim::{SCX_DSQ_ITER_REV, SCX_KICK_IDLE, cpumask, sim_iter, sim_kernel, task_struct};
 use crate::trace::Kind;
 
 impl World {
@@ -60,7 +57,10 @@ impl World {
             return;
         }
         if direct.key.is_some() && direct.dsq >> 63 != 0 {
-            self.eject(format!("vtime insert into built-in queue {:#x}", direct.dsq));
+            self.eject(format!(
+                "vtime insert into built-in queue {:#x}",
+                direct.dsq
+            ));
             return;
         }
         p.scx.slice = if slice > 0 { slice } else { p.scx.slice.max(1) };
@@ -87,7 +87,9 @@ impl World {
             return false;
         };
         let Some(index) = self.queue_index(dsq) else {
-            self.eject(format!("dsq_move_to_local from queue {dsq:#x}, which does not exist"));
+            self.eject(format!(
+                "dsq_move_to_local from queue {dsq:#x}, which does not exist"
+            ));
             return false;
         };
         let (age, waiting) = (self.queue_age(index), self.queues[index].len());
@@ -101,13 +103,7 @@ impl World {
         }
     }
 
-    fn move_task(
-        &mut self,
-        it: &sim_iter,
-        p: *mut task_struct,
-        dsq: u64,
-        by_key: bool,
-    ) -> bool {
+    fn move_task(&mut self, it: &sim_iter, p: *mut task_struct, dsq: u64, by_key: bool) -> bool {
         if !self.may_move("dsq_move") {
             return false;
         }
@@ -365,7 +361,9 @@ impl World {
     /// Check 8: a CPU takes from another node only what has waited there for as
     /// long, and in such numbers, as the flags say.
     fn check_steal(&mut self, cpu: u32, dsq: u64, age_ns: u64, waiting: usize) {
-        let Ok(domain) = u32::try_from(dsq) else { return };
+        let Ok(domain) = u32::try_from(dsq) else {
+            return;
+        };
         let Some(node) = self.checks.domain_node.get(domain as usize).copied() else {
             return;
         };

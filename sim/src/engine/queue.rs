@@ -158,8 +158,14 @@ mod tests {
         for (index, id) in [0, 7, 0x10_0003, 1 << 63 | 3].into_iter().enumerate() {
             ids.insert(id, index);
         }
-        assert_eq!([ids.get(0), ids.get(7), ids.get(0x10_0003)], [Some(0), Some(1), Some(2)]);
-        assert_eq!([ids.get(1 << 63 | 3), ids.get(5), ids.get(0x20_0000)], [Some(3), None, None]);
+        assert_eq!(
+            [ids.get(0), ids.get(7), ids.get(0x10_0003)],
+            [Some(0), Some(1), Some(2)]
+        );
+        assert_eq!(
+            [ids.get(1 << 63 | 3), ids.get(5), ids.get(0x20_0000)],
+            [Some(3), None, None]
+        );
     }
 
     #[test]

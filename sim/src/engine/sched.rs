@@ -161,9 +161,7 @@ impl World {
 
     fn pick(&mut self, cpu: u32, prev: Option<TaskId>) -> Pick {
         let goes_on = |world: &World| {
-            prev.is_some_and(|task| {
-                world.tasks[task as usize].c().scx.slice > 0 && !world.bypass
-            })
+            prev.is_some_and(|task| world.tasks[task as usize].c().scx.slice > 0 && !world.bypass)
         };
         if goes_on(self) {
             return Pick::Same;
@@ -333,7 +331,11 @@ impl World {
     /// Ns of time that `work` takes on `cpu`.
     fn duration(&self, cpu: u32, task: TaskId, work: Ns) -> Ns {
         let away = self.tasks[task as usize].memory_node != self.places[cpu as usize].node;
-        let slower = if away { self.costs.remote_slowdown_pct } else { 0 };
+        let slower = if away {
+            self.costs.remote_slowdown_pct
+        } else {
+            0
+        };
         work.saturating_mul(100 + slower).div_ceil(100)
     }
 

@@ -333,15 +333,21 @@ impl World {
     /// put into the domain's queue when it becomes runnable. (When a domain loses its last
     /// CPU, the scheduler saves its tasks into any domain they may use in part.)
     fn check_queue_choice(&mut self, task: TaskId, dsq: u64) {
-        let Ok(domain) = u32::try_from(dsq) else { return };
+        let Ok(domain) = u32::try_from(dsq) else {
+            return;
+        };
         let t = &self.tasks[task as usize];
         if domain as usize >= self.checks.domain_cpus.len() {
             return;
         }
         let cpus = &self.checks.domain_cpus[domain as usize];
-        let cannot = cpus.iter().find(|&cpu| self.online.has(cpu) && !t.may_use(cpu));
+        let cannot = cpus
+            .iter()
+            .find(|&cpu| self.online.has(cpu) && !t.may_use(cpu));
         if let Some(cpu) = cannot {
-            let text = format!("task {task} waits in the queue of domain {domain}, but may not use CPU {cpu}");
+            let text = format!(
+                "task {task} waits in the queue of domain {domain}, but may not use CPU {cpu}"
+            );
             self.checks.fail(Check::Affinity, self.now, text);
         }
     }

@@ -56,7 +56,11 @@ impl World {
         let mut process = 0;
         for nth in 0..spec.count {
             let pinned_to = [allowed[nth as usize % allowed.len()]];
-            let mask = if spec.pinned { &pinned_to[..] } else { &allowed };
+            let mask = if spec.pinned {
+                &pinned_to[..]
+            } else {
+                &allowed
+            };
             let cpu = if spec.pinned {
                 pinned_to[0]
             } else {

@@ -149,19 +149,16 @@ fn entitlements(scenario: &Scenario, world: &World, live: &[&Task]) -> Option<Ve
     Some(owed.shares)
 }
 
-fn groups(
-    scenario: &Scenario,
-    world: &World,
-    tasks: &[Judged],
-    span_ns: Ns,
-) -> Vec<GroupOutcome> {
+fn groups(scenario: &Scenario, world: &World, tasks: &[Judged], span_ns: Ns) -> Vec<GroupOutcome> {
     let seconds = span_ns as f64 / 1e9;
     let mut sums: BTreeMap<u32, (Ns, u64, Ns)> = BTreeMap::new();
     for task in &world.tasks {
         if task.state == State::Dead {
             continue;
         }
-        let Some(group) = task.role.group() else { continue };
+        let Some(group) = task.role.group() else {
+            continue;
+        };
         let sum = sums.entry(group).or_default();
         sum.0 += task.truth.work_ns - task.truth.work_before_ns;
         sum.1 += task.truth.bursts;
@@ -181,7 +178,9 @@ fn groups(
             GroupOutcome {
                 name: spec.name.clone(),
                 tasks: members.len() as u32,
-                entitled: entitled.filter(|_| !members.is_empty()).map(|sum| sum / count),
+                entitled: entitled
+                    .filter(|_| !members.is_empty())
+                    .map(|sum| sum / count),
                 received: received / count,
                 progress: (work + buried.1) as f64 / span_ns as f64,
                 bursts_per_s: (bursts + buried.2) as f64 / (world.now as f64 / 1e9),
@@ -207,7 +206,10 @@ fn share_error(tasks: &[Judged]) -> Option<f64> {
 /// Check 5, second half, and the shares of check 7.
 fn check_shares(scenario: &Scenario, world: &mut World, groups: &[GroupOutcome]) {
     for group in groups {
-        if let Some(lag) = group.worst_lag_ms.filter(|lag| *lag > scenario.checks.lag_ms) {
+        if let Some(lag) = group
+            .worst_lag_ms
+            .filter(|lag| *lag > scenario.checks.lag_ms)
+        {
             let text = format!(
                 "a task of `{}` is {lag:.0} ms off what it was owed; the bound is {} ms",
                 group.name, scenario.checks.lag_ms

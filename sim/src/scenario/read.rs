@@ -42,7 +42,11 @@ pub fn validate(scenario: &Scenario) -> Result<(), String> {
     faults(&scenario.faults)?;
     checks(&scenario.checks)?;
     let nr_cpus = scenario.topology.nr_cpus();
-    let count: u64 = scenario.tasks.iter().map(|group| u64::from(group.count)).sum();
+    let count: u64 = scenario
+        .tasks
+        .iter()
+        .map(|group| u64::from(group.count))
+        .sum();
     if count > MAX_TASKS {
         return Err(format!("tasks: {count} in all; give at most {MAX_TASKS}"));
     }
@@ -96,7 +100,12 @@ fn costs(costs: &Costs) -> Result<(), String> {
         whole(&format!("costs.{name}"), ns, 0, LONGEST_NS)?;
     }
     whole("costs.clock_skew_ns", costs.clock_skew_ns, 0, 100_000)?;
-    whole("costs.remote_slowdown_pct", costs.remote_slowdown_pct, 0, 1000)?;
+    whole(
+        "costs.remote_slowdown_pct",
+        costs.remote_slowdown_pct,
+        0,
+        1000,
+    )?;
     whole("costs.tick_hz", costs.tick_hz, 100, 10_000)
 }
 
@@ -131,7 +140,12 @@ fn faults(faults: &Faults) -> Result<(), String> {
 }
 
 fn checks(checks: &CheckConfig) -> Result<(), String> {
-    within("checks.steady_from_s", checks.steady_from_s.unwrap_or(0.0), 0.0, 3600.0)?;
+    within(
+        "checks.steady_from_s",
+        checks.steady_from_s.unwrap_or(0.0),
+        0.0,
+        3600.0,
+    )?;
     within("checks.lag_ms", checks.lag_ms, 0.0, 1e9)?;
     within("checks.share", checks.share.unwrap_or(0.0), 0.0, 1.0)?;
     within("checks.moves_per_round", checks.moves_per_round, 0.0, 1e9)?;
@@ -140,7 +154,10 @@ fn checks(checks: &CheckConfig) -> Result<(), String> {
     match checks.off.iter().find(|name| !known(name)) {
         Some(name) => {
             let names: Vec<&str> = Check::ALL.iter().map(|check| check.name()).collect();
-            Err(format!("checks.off: `{name}`; give some of {}", names.join(", ")))
+            Err(format!(
+                "checks.off: `{name}`; give some of {}",
+                names.join(", ")
+            ))
         }
         None => Ok(()),
     }
@@ -254,17 +271,35 @@ mod tests {
     fn errors_name_the_field_and_the_fix() {
         for (extra, part) in [
             ("nice = 40", "tasks `a`: nice: 40; give -20 to 19"),
-            ("cpus = '0-9'", "tasks `a`: cpus: CPU 8 does not exist; give 0 to 7"),
+            (
+                "cpus = '0-9'",
+                "tasks `a`: cpus: CPU 8 does not exist; give 0 to 7",
+            ),
             ("cpus = '3-'", "tasks `a`: cpus:"),
             ("memory_node = 2", "tasks `a`: memory_node: 2; give 0 to 1"),
             ("colour = 1", "line 6: `colour = 1`: unknown field `colour`"),
             ("[topology]\nnodes = 0", "topology.nodes: 0; give 1 to 64"),
-            ("[topology]\ndistances = [[10]]", "topology.distances: give 2 rows"),
-            ("[topology]\ndistances = [[10,2],[10,10]]", "topology.distances: 2; give"),
-            ("[costs]\ntick_hz = 1", "costs.tick_hz: 1; give 100 to 10000"),
-            ("[faults]\nlate_kicks = 1.5", "faults.late_kicks: 1.5; give 0 to 1"),
+            (
+                "[topology]\ndistances = [[10]]",
+                "topology.distances: give 2 rows",
+            ),
+            (
+                "[topology]\ndistances = [[10,2],[10,10]]",
+                "topology.distances: 2; give",
+            ),
+            (
+                "[costs]\ntick_hz = 1",
+                "costs.tick_hz: 1; give 100 to 10000",
+            ),
+            (
+                "[faults]\nlate_kicks = 1.5",
+                "faults.late_kicks: 1.5; give 0 to 1",
+            ),
             ("[faults]\nrt_per_s = nan", "faults.rt_per_s: NaN; give"),
-            ("[checks]\noff = ['speed']", "checks.off: `speed`; give some of"),
+            (
+                "[checks]\noff = ['speed']",
+                "checks.off: `speed`; give some of",
+            ),
         ] {
             let error = error(extra);
             assert!(error.starts_with(part), "{error}");
@@ -274,8 +309,16 @@ mod tests {
     #[test]
     fn work_is_checked() {
         let text = GOOD.replace("'spin'", "'periodic', run_us = 0, sleep_us = 5");
-        assert!(parse(&text).expect_err("refused").contains("work.run_us: 0"));
+        assert!(
+            parse(&text)
+                .expect_err("refused")
+                .contains("work.run_us: 0")
+        );
         let text = GOOD.replace("'spin'", "'ring', run_us = 5, tokens = 3");
-        assert!(parse(&text).expect_err("refused").contains("work.tokens: 3"));
+        assert!(
+            parse(&text)
+                .expect_err("refused")
+                .contains("work.tokens: 3")
+        );
     }
 }
