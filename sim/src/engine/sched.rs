@@ -152,7 +152,7 @@ impl World {
             }
             Pick::Idle => {
                 if let Some(task) = prev {
-                    self.put(cpu, task, u64::from(SCX_ENQ_LAST));
+                    self.put(cpu, task, SCX_ENQ_LAST);
                 }
                 self.go_idle(cpu);
             }

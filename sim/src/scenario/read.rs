@@ -68,18 +68,16 @@ fn topology(topology: &Topology) -> Result<(), String> {
         return Err(format!("topology: {cpus} CPUs; give at most {MAX_CPUS}"));
     }
     let rows = &topology.distances;
-    let square = |row: &Vec<u32>| row.len() == topology.nodes as usize;
-    if !rows.is_empty() && !(square(&rows[0]) && rows.len() == rows[0].len()) {
-        let nodes = topology.nodes;
+    let nodes = topology.nodes as usize;
+    if !rows.is_empty() && rows.len() != nodes {
         return Err(format!(
             "topology.distances: give {nodes} rows of {nodes} numbers"
         ));
     }
-    if let Some(row) = rows.iter().find(|row| !square(row)) {
+    if let Some(row) = rows.iter().find(|row| row.len() != nodes) {
         return Err(format!(
-            "topology.distances: a row has {} numbers; give {}",
-            row.len(),
-            topology.nodes
+            "topology.distances: a row has {} numbers; give {nodes}",
+            row.len()
         ));
     }
     match rows.iter().flatten().find(|one| !(10..=254).contains(*one)) {

@@ -28,7 +28,7 @@
 
 #define BPF_STRUCT_OPS(name, args...) name(args)
 #define BPF_STRUCT_OPS_SLEEPABLE(name, args...) name(args)
-#define SCX_OPS_DEFINE(ops_name, ...) struct sched_ext_ops ops_name = { __VA_ARGS__ }
+#define SCX_OPS_DEFINE(ops_name, ...) struct sched_ext_ops ops_name = {__VA_ARGS__}
 
 /* The loader looks at the kind only: everything else it knows itself. */
 #define UEI_DEFINE(name) s32 name##_kind
@@ -80,8 +80,7 @@ static __always_inline void *sim_map_at(const struct sim_map *map, u32 key)
 	return key < map->entries ? (char *)map->base + key * map->stride : NULL;
 }
 
-#define bpf_map_lookup_elem(map, key) \
-	sim_map_at((const struct sim_map *)(map), *(const u32 *)(key))
+#define bpf_map_lookup_elem(map, key) sim_map_at((const struct sim_map *)(map), *(const u32 *)(key))
 
 static __always_inline long sim_ring_push(const struct sim_map *map, u32 value)
 {
@@ -132,9 +131,8 @@ static __always_inline struct sim_iter sim_iter_begin(u64 dsq, u64 flags)
 }
 
 /* Queues are the only kind that is walked. */
-#define bpf_for_each(kind, p, args...)                                          \
-	for (struct sim_iter ___it = sim_iter_begin(args);                      \
-	     ((p) = SIM(iter_next, &___it));)
+#define bpf_for_each(kind, p, args...) \
+	for (struct sim_iter ___it = sim_iter_begin(args); ((p) = SIM(iter_next, &___it));)
 #define BPF_FOR_EACH_ITER (&___it)
 
 #define BPF_CORE_READ(pointer, field) ((pointer)->field)
@@ -157,14 +155,14 @@ static __always_inline void bpf_rcu_read_unlock(void)
 }
 
 /* The old value is the caller's from now on, the new one no longer. */
-#define bpf_kptr_xchg(slot, value)                                                             \
-	({                                                                                     \
-		typeof(*(slot)) ___new = (value);                                              \
-		typeof(*(slot)) ___old = *(slot);                                              \
-                                                                                               \
-		*(slot) = ___new;                                                              \
-		sim_kernel.masks_held += (___old != NULL) - (___new != NULL);                  \
-		___old;                                                                        \
+#define bpf_kptr_xchg(slot, value)                                            \
+	({                                                                    \
+		typeof(*(slot)) ___new = (value);                             \
+		typeof(*(slot)) ___old = *(slot);                             \
+                                                                              \
+		*(slot) = ___new;                                             \
+		sim_kernel.masks_held += (___old != NULL) - (___new != NULL); \
+		___old;                                                       \
 	})
 
 /* ---- cpumasks ---- */
@@ -271,8 +269,8 @@ static inline u32 bpf_cpumask_first(const struct cpumask *mask)
 #define scx_bpf_cpuperf_set(cpu, level) SIM(cpuperf_set, cpu, level)
 #define scx_bpf_task_set_slice(p, ns) ((p)->scx.slice = (ns), true)
 
-static inline __attribute__((format(printf, 2, 3))) void
-scx_bpf_exit(s64 code, const char *format, ...)
+static inline
+	__attribute__((format(printf, 2, 3))) void scx_bpf_exit(s64 code, const char *format, ...)
 {
 	char text[256];
 	va_list args;
