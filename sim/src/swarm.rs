@@ -99,7 +99,7 @@ impl Draw {
             &["--slice-us-overutil", "1000"],
             &["--fifo-sched"],
             &["--direct-greedy-numa"],
-            &["--greedy-threshold", "2"],
+            &["--greedy-threshold", "2", "--greedy-threshold-x-numa", "2"],
             &["--greedy-threshold-x-numa", "0"],
             &["--domain-cpus", "2"],
             &["--no-load-balance"],

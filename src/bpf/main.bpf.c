@@ -445,6 +445,7 @@ void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u64 now = scx_bpf_now();
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
@@ -452,7 +453,10 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
 	drain_cpu_queue(cpu_id);
-	evacuate_domain_queue(cpu->domain, scx_bpf_now());
+	evacuate_domain_queue(cpu->domain, now);
+	/* This CPU may be the one that was called to take the tasks that wait. */
+	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
+		call_help(cpu->domain, now);
 }
 
 /* Memory of the queues of node @index lies there. */

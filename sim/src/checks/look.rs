@@ -16,9 +16,9 @@ const LOOK_NS: Ns = MS;
 const BOOKS_EVERY: u64 = 50;
 /// An own CPU that idles is told of a task at once; this is for what is on its way.
 const OWN_BOUND_NS: Ns = MS;
-/// A CPU that leaves may have to wait for a patrol, once a second, and for the
-/// longest slice.
-const LEAVING_BOUND_NS: Ns = 3_000 * MS;
+/// A CPU that leaves waits for its tasks, the lightest of which may wait for as long
+/// as PATIENCE_NS, and for a patrol.
+const LEAVING_BOUND_NS: Ns = 6_000 * MS;
 /// A patrol comes once a second, at a beat, which a busy round may delay.
 const PATROL_NS: Ns = 1_300 * MS;
 /// As in src/bpf/vtime.bpf.h.
@@ -60,7 +60,8 @@ impl World {
         }
         let mut found = Vec::new();
         for (task, t) in (0u32..).zip(&self.tasks) {
-            let waits = self.now - t.truth.since;
+            // Since it came into this queue: it may have been put there anew.
+            let waits = self.now - t.placed_at;
             if t.state != State::Queued || waits < LOOK_NS {
                 continue;
             }
@@ -146,7 +147,9 @@ impl World {
         }
         let domain = u32::try_from(id).ok()?;
         if domain == place.domain {
-            return Some(OWN_BOUND_NS);
+            // A call that came late may have found its CPU taken, until it is free.
+            let late = self.faults.late_kicks > 0.0 && self.was_taken(domain);
+            return (!late).then_some(OWN_BOUND_NS);
         }
         let node = *self.checks.domain_node.get(domain as usize)?;
         let (after, least) = if node == place.node {
@@ -162,9 +165,10 @@ impl World {
         let flags = self.object.cpu(cpu).flags;
         let open = flags & abi::ballast_cpu_flags_BALLAST_CPU_KICK != 0;
         let stealing = policy.greedy_threshold > 0 && least > 0;
-        let enough = self.queues[queue].len() >= least as usize;
+        // Above 1 the bound counts from when so many waited, which nobody records.
+        let any = least == 1 && !self.queues[queue].is_empty();
         // Twice, as it may be without a daemon.
-        (open && stealing && enough && self.domain_ticks(domain))
+        (open && stealing && any && self.domain_ticks(domain))
             .then_some(2 * after + OWN_BOUND_NS + 2 * ticks)
     }
 
@@ -173,6 +177,17 @@ impl World {
         self.checks.domain_cpus[domain as usize].iter().any(|cpu| {
             let state = &self.cpus[cpu as usize];
             state.current.is_some() && self.now - self.ran_since(cpu) >= 2 * self.tick_ns
+        })
+    }
+
+    /// Whether a class above ours had a CPU of the domain of late.
+    fn was_taken(&self, domain: u32) -> bool {
+        const LATELY_NS: Ns = 30 * MS;
+        self.checks.domain_cpus[domain as usize].iter().any(|cpu| {
+            self.cpus[cpu as usize]
+                .taken_until
+                .saturating_add(LATELY_NS)
+                > self.now.max(LATELY_NS)
         })
     }
 

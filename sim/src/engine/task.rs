@@ -111,6 +111,8 @@ pub struct Task {
     pub state: State,
     /// Where it waits.
     pub place: Where,
+    /// Since when it has been there.
+    pub placed_at: Ns,
     /// Where it is to be inserted.
     pub direct: Option<Direct>,
     /// Its part of the truth.
@@ -151,6 +153,7 @@ impl Task {
             role: Role::Main,
             state: State::Dead,
             place: Where::Nowhere,
+            placed_at: 0,
             direct: None,
             truth: Truth::default(),
             allowed: CpuBits::empty(nr_cpus),

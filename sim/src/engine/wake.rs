@@ -222,6 +222,7 @@ impl World {
         preempts: bool,
     ) {
         self.tasks[task as usize].place = Where::Local(cpu);
+        self.tasks[task as usize].placed_at = self.now;
         let local = &mut self.cpus[cpu as usize].local;
         if at_head || preempts {
             local.push_front(task);
@@ -279,6 +280,7 @@ impl World {
             key,
             order,
         };
+        self.tasks[task as usize].placed_at = self.now;
         self.note(Kind::Queue, from, task, dsq);
     }
 
