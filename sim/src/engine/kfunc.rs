@@ -121,6 +121,7 @@ impl World {
             return false;
         }
         self.lock_queue(queue);
+        let filled = self.queues[queue].filled_since;
         self.leave_queue(task);
         if by_key && it.vtime_set {
             p.scx.dsq_vtime = it.vtime;
@@ -132,6 +133,10 @@ impl World {
         };
         let from = self.this_cpu;
         self.insert(from, task, direct);
+        // A new key in the same queue: the queue was not empty for anybody.
+        if self.queues[queue].id == dsq {
+            self.queues[queue].filled_since = filled;
+        }
         true
     }
 }
