@@ -44,6 +44,10 @@ const ROOT: &str = "the snapshot";
 /// The largest weight: that of cpu.weight and, with room, of nice −20.
 pub const MAX_WEIGHT: f64 = 10_000.0;
 
+/// A lighter weight counts as this one: the water-fill's range ends there, and
+/// so does any difference it could make.
+const MIN_WEIGHT: f64 = 1e-100;
+
 /// A snapshot, and what the file calls its parts.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -107,4 +111,5 @@ fn weight(at: &At<'_>) -> Result<f64, UsageError> {
         &format!("a number above 0 and at most {MAX_WEIGHT}"),
         |weight| weight > 0.0 && weight <= MAX_WEIGHT,
     )
+    .map(|weight| weight.max(MIN_WEIGHT))
 }

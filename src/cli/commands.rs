@@ -23,10 +23,13 @@ pub enum Command {
     ///                           {"id":1,"node":0,"cpus":"2-3"}]},
     ///    "tasks":[{"id":1,"weight":100,"demand":1.0,"domain":0}]}
     ///
-    /// Weight 100 is nice 0; demand is the CPUs a task could use, 0 to 1. A domain may
-    /// have a "capacity", the CPUs it can hand out. A task may have "cpus", those it
-    /// may use, a "group", a "process" and "preferred_nodes". "groups" beside "tasks"
-    /// lists control groups: [{"path":"/a","weight":100,"quota":2.0}].
+    /// All fields shown there are needed. Weight is above 0 and at most 10000, 100 is
+    /// nice 0; demand is the CPUs a task could use, 0 to 1. A domain may have a
+    /// "capacity", the CPUs it can hand out: all of its own unless given. A task may
+    /// have "cpus", those it may use, a "group", a "process" (a number) and
+    /// "preferred_nodes". "groups" beside "tasks" lists control groups, quotas in CPUs:
+    /// [{"path":"/a","weight":100,"quota":2.0}]. The group "/" is always there; "/a/b"
+    /// needs "/a".
     #[command(verbatim_doc_comment, after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
 
@@ -50,7 +53,8 @@ pub struct PlanArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Prefer the nodes that tasks name in "preferred_nodes".
+    /// Among the moves that balance, prefer those to nodes that tasks name in
+    /// "preferred_nodes", and avoid those away from them.
     #[arg(long)]
     pub mempolicy_affinity: bool,
 }
@@ -60,8 +64,8 @@ Examples:
   scx_ballast plan --snapshot machine.json
   scx_ballast snapshot --json | scx_ballast plan --snapshot - --json
 
-Exit codes: 0 planned, 1 the plan could not be printed, 2 bad usage or a file that
-is not a snapshot; the line on stderr then names the field.";
+Exit codes: 0 planned, 1 the plan could not be printed, 2 bad usage, or a file that
+cannot be read or is not a snapshot; the line on stderr then names the field.";
 
 /// Options of `snapshot`.
 #[derive(Args, Clone, Debug, PartialEq)]

@@ -7,18 +7,51 @@ use std::cmp::Reverse;
 use ordered_float::OrderedFloat;
 
 use super::board::{Board, Item, LEAST};
+use super::evacuate::suits;
 use super::side::Exchange;
 use super::{Certificate, Remains};
 
 /// Certifies the board's present state against that at the start.
 pub(super) fn certify(board: &Board) -> Certificate {
     let faults = board.seats.iter().map(|seat| seat.side.fault());
-    let imbalance_after = faults.fold(0.0, f64::max);
+    let worst = faults.fold(0.0, f64::max);
+    let imbalance_after = if worst > LEAST { worst } else { 0.0 };
+    let forced = Forced::count(board);
     Certificate {
-        cross_node_min: cross_node_min(board),
-        moves_min: moves_min(board, imbalance_after),
+        cross_node_min: cross_node_min(board).max(forced.crossing),
+        moves_min: moves_min(board, imbalance_after).max(forced.moves),
         imbalance_after,
         remains: remains(board, imbalance_after),
+    }
+}
+
+/// Moves of tasks that could not stay where they were.
+#[derive(Default)]
+struct Forced {
+    moves: usize,
+    /// CPUs of those that no domain of their node could have taken.
+    crossing: f64,
+}
+
+impl Forced {
+    fn count(board: &Board) -> Forced {
+        let mut forced = Forced::default();
+        if !board.has_evacuees {
+            return forced;
+        }
+        for item in board.items.iter().filter(|item| item.place != item.origin) {
+            let Some(origin) = item.origin else { continue };
+            if suits(board, item, origin) {
+                continue;
+            }
+            forced.moves += 1;
+            let node = board.seats[origin].node;
+            let mut near = (0..board.seats.len()).filter(|&seat| board.seats[seat].node == node);
+            if !near.any(|seat| suits(board, item, seat)) {
+                forced.crossing += item.share;
+            }
+        }
+        forced
     }
 }
 

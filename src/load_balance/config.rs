@@ -24,8 +24,9 @@ pub struct Config {
     /// The same between nodes.
     pub remote_band: f64,
     /// The part of the machine's capacity that may cross nodes in one plan:
-    /// pages and caches follow the tasks. Three quarters let a machine of up to
-    /// four nodes settle in one round, whatever crowds one of them.
+    /// pages and caches follow the tasks. 1 bounds only what is owed beyond what
+    /// the machine has, so that whatever crowds one node is gone in one round; a
+    /// smaller part spreads it over several.
     pub cross_node_part: f64,
     /// ms of CPU, for each SLIT distance of 10, by which the tasks of one domain
     /// may fall behind those of another before the two take turns at being the
@@ -51,7 +52,7 @@ impl Default for Config {
             mempolicy_affinity: false,
             band: 0.01,
             remote_band: 0.01,
-            cross_node_part: 0.75,
+            cross_node_part: 1.0,
             lag_bound_ms: 100.0,
             least_share: 0.001,
             rest_rounds: 3,

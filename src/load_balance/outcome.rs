@@ -87,7 +87,8 @@ pub enum Remains {
     Resting,
     /// Tasks that would help may not run where there is room.
     Confined,
-    /// Every task, and every exchange of two, is too large to help.
+    /// No task that is left to move, and no exchange of two that is worth two
+    /// moves, fits.
     Granularity,
 }
 
@@ -100,7 +101,7 @@ impl fmt::Display for Remains {
             Remains::Budget => "one round may do no more, the next goes on",
             Remains::Resting => "tasks that would help were moved lately and rest",
             Remains::Confined => "tasks that would help may not run where there is room",
-            Remains::Granularity => "every task, and every exchange of two, is too large to help",
+            Remains::Granularity => "no task, and no exchange worth two moves, fits what is left",
         })
     }
 }

@@ -101,7 +101,10 @@ fn distances(
         let to = node_of_name(name)
             .ok_or_else(|| at.error("this is not a node's id; give whole numbers in quotes"))?;
         if !ids.contains(&to) {
-            return Err(at.error(format!("node {} is not declared in topology.nodes", to.0)));
+            return Err(at.error(format!(
+                "node {} is not declared in topology.nodes; declare it, or leave the distance out",
+                to.0
+            )));
         }
         let distance = at.whole("a distance", DISTANCES)?;
         if to == from && distance != OWN_DISTANCE {

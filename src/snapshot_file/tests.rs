@@ -12,7 +12,7 @@ use super::*;
 use crate::affinity::MaskTable;
 use crate::entitlement::Group;
 use crate::ids::{CpuId, GroupId, MaskId, NodeId, TaskRef};
-use crate::load_balance::{Task, plan};
+use crate::load_balance::{Config, Task, plan};
 use any::{AnyFile, any_file};
 
 /// Every field there is, and ids with gaps in no order.
@@ -104,6 +104,19 @@ fn every_task_is_read() {
     assert_eq!(allowed(&tasks[2]), [3, 4]);
     assert_eq!(allowed(&tasks[3]), [6], "it may be where it must not stay");
 }
+
+#[test]
+fn no_weight_is_too_light_for_an_idle_machine() {
+    let text = LIGHTEST.as_bytes();
+    let input = read(text).expect("a good file");
+    let plan = plan(&input.snapshot, &Config::default());
+    assert_eq!(plan.entitlements, [1.0, 1.0]);
+}
+
+const LIGHTEST: &str = r#"{"topology":{"nodes":[{"id":0,"distance":{}}],
+    "domains":[{"id":0,"node":0,"cpus":"0-3"}]},"tasks":[
+    {"id":1,"weight":5e-324,"demand":1,"domain":0},
+    {"id":2,"weight":100,"demand":1,"domain":0}]}"#;
 
 #[test]
 fn optional_fields_may_be_left_out() {

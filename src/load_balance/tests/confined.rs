@@ -82,6 +82,35 @@ fn what_crosses_nodes_has_a_budget() {
 }
 
 #[test]
+fn moves_that_masks_force_are_in_the_certificate() {
+    let mut snapshot = machine(&[(0, 4.0), (1, 4.0)]).with(2, 0, 1.0, 0);
+    let confined = snapshot.confine(0b10);
+    for task in &mut snapshot.tasks {
+        task.mask = confined;
+    }
+    let certificate = planned(&snapshot).certificate;
+    assert_eq!(
+        (certificate.moves_min, certificate.cross_node_min),
+        (2, 2.0)
+    );
+    // Inside a node nothing has to cross.
+    snapshot.domains[1].node = NodeId(0);
+    let certificate = planned(&snapshot).certificate;
+    assert_eq!(
+        (certificate.moves_min, certificate.cross_node_min),
+        (2, 0.0)
+    );
+}
+
+#[test]
+fn nearly_all_that_is_owed_may_cross_at_once() {
+    let snapshot = machine(&[(0, 0.5), (1, 3.25)]).with(8, 0, 1.0, 0);
+    let plan = planned(&snapshot);
+    assert_eq!(plan.moves.len(), 7);
+    assert_settled(&snapshot, &plan);
+}
+
+#[test]
 fn a_budget_does_not_stand_in_the_way_for_ever() {
     let mut snapshot = machine(&[(0, 4.0), (1, 4.0), (2, 4.0), (3, 4.0)]).with(16, 0, 1.0, 0);
     let thrifty = Config {

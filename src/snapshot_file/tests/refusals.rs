@@ -326,7 +326,7 @@ fn what_is_not_declared() {
         (
             r#""70":21"#,
             r#""2":21"#,
-            "topology.nodes[0].distance.2: node 2 is not declared in topology.nodes",
+            "topology.nodes[0].distance.2: node 2 is not declared in topology.nodes; declare it, or leave the distance out",
         ),
     ]);
 }
