@@ -63,6 +63,9 @@ pub enum Ending {
     TimedOut,
     /// The guest ended or never started without saying the script's status.
     Died,
+    /// The same, because QEMU ran code that the guest's kernel had changed as it was
+    /// before: nothing that ran in the guest can do that.
+    StaleCode,
     /// The user asked to stop.
     Interrupted,
 }
@@ -130,14 +133,23 @@ pub fn run(
         boots += 1;
         eprintln!("booting {} on {name} ({clock} clock)", kernel.release());
         let mut guest = Guest::start(&qemu, &machine.args(), Markers::new(&key))?;
-        let ending = guest.follow(Duration::from_secs(boot.timeout_secs), output);
+        let mut ending = guest.follow(Duration::from_secs(boot.timeout_secs), output);
         guest.stop();
+        if ending == Ending::Died && guest.started.is_some() && ran_stale_code(&console_log) {
+            ending = Ending::StaleCode;
+        }
         guest.explain(ending, boot, &console_log);
         // Nothing of ours ran yet, so a second boot hides no fault of ours.
         if ending != Ending::Died || guest.started.is_some() || boots == BOOTS {
             return Ok(ending);
         }
     }
+}
+
+/// Whether the kernel's last words are those of a stale copy of its code.
+fn ran_stale_code(console_log: &Path) -> bool {
+    let console = fs::read(console_log).unwrap_or_default();
+    String::from_utf8_lossy(&console).contains(STALE_CODE)
 }
 
 /// A running QEMU and what it said.
@@ -239,7 +251,7 @@ impl Guest {
             }
             Ending::TimedOut => format!("the script did not end within {} s", boot.timeout_secs),
             Ending::Died if self.started.is_none() => "the guest did not boot".into(),
-            Ending::Died => "the guest died before the script ended".into(),
+            Ending::Died | Ending::StaleCode => "the guest died before the script ended".into(),
         };
         eprintln!("error: {reason}");
         if !self.tail.is_empty() {
@@ -251,7 +263,9 @@ impl Guest {
         let console = fs::read(console_log).unwrap_or_default();
         let console = String::from_utf8_lossy(&console);
         if console.contains(STALE_CODE) {
-            eprintln!("\"{STALE_CODE}\" is a fault of QEMU before 8.1: run `make setup`");
+            eprintln!(
+                "\"{STALE_CODE}\" is a fault of QEMU, frequent before 8.1 (`make setup` brings another) and rare since"
+            );
         }
         let console = last_words(&console, TAIL_LINES);
         if !console.is_empty() {

@@ -219,7 +219,7 @@ fn exit_code(ending: Ending) -> ExitCode {
     ExitCode::from(match ending {
         Ending::Exited(status) => status,
         Ending::TimedOut => EXIT_TIMEOUT,
-        Ending::Died => EXIT_NO_STATUS,
+        Ending::Died | Ending::StaleCode => EXIT_NO_STATUS,
         Ending::Interrupted => EXIT_INTERRUPTED,
     })
 }
