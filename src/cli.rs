@@ -108,7 +108,8 @@ pub struct Cli {
           value_parser = whole("tasks", 0..=1_000_000), allow_hyphen_values = true)]
     pub greedy_threshold: u32,
 
-    /// The same for a domain of another node, 0 to 1000000. 0 forbids stealing across nodes.
+    /// The same for a domain of another node, 0 to 1000000. 0 forbids stealing across nodes;
+    /// so does --greedy-threshold 0.
     #[arg(long, value_name = "TASKS", default_value = "1", help_heading = STEALING,
           value_parser = whole("tasks", 0..=1_000_000), allow_hyphen_values = true)]
     pub greedy_threshold_x_numa: u32,

@@ -79,7 +79,9 @@ impl FromStr for CpuList {
     /// above [`MAX_CPU_ID`] are errors.
     fn from_str(text: &str) -> Result<CpuList, CpuListError> {
         if text.trim().is_empty() {
-            return Err(CpuListError("the list of CPUs is empty".into()));
+            return Err(CpuListError(
+                "the list of CPUs is empty; give one such as 0-3,8".into(),
+            ));
         }
         let mut ranges = text
             .split(',')
@@ -88,7 +90,7 @@ impl FromStr for CpuList {
         ranges.sort_unstable();
         if let Some(pair) = ranges.windows(2).find(|pair| pair[1].0 <= pair[0].1) {
             return Err(CpuListError(format!(
-                "'{}' names CPU {} twice",
+                "'{}' names CPU {} twice; give each CPU once",
                 shorten(text.trim()),
                 pair[1].0
             )));
@@ -124,7 +126,7 @@ fn parse_item(item: &str, list: &str) -> Result<(u32, u32), CpuListError> {
     let (first, last) = item.split_once('-').unwrap_or((item, item));
     let (Some(first), Some(last)) = (parse_id(first)?, parse_id(last)?) else {
         return Err(CpuListError(format!(
-            "'{}' is not a list of CPUs such as 0-3,8",
+            "'{}' is not a list of CPUs; give one such as 0-3,8",
             shorten(list.trim())
         )));
     };

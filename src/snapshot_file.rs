@@ -85,9 +85,9 @@ pub fn read(bytes: &[u8]) -> Result<Input, UsageError> {
     let value = json::parse(text)?;
     let root = At::root(&value);
     let root = root.object("a snapshot", &["topology", "groups", "tasks"])?;
-    let machine = machine::read(&root.required("topology")?)?;
+    let machine = machine::read(&root.required("topology"))?;
     let groups = groups::read(root.optional("groups").as_ref())?;
-    let (tasks, masks) = tasks::read(&root.required("tasks")?, &machine, &groups)?;
+    let (tasks, masks) = tasks::read(&root.required("tasks"), &machine, &groups)?;
     Ok(Input {
         names: Names {
             domains: machine.domain_ids.keys().copied().collect(),

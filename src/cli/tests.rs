@@ -542,6 +542,8 @@ fn help_and_version() {
 }
 
 proptest! {
+    #![proptest_config(crate::seeds::config("cli"))]
+
     #[test]
     fn no_line_panics_or_prints_two(args in prop::collection::vec("(-{0,2}[a-zA-Z-]{0,12}=?)?[ -~\n]{0,8}", 0..5)) {
         if let Err(error) = parse_from(std::iter::once(&"scx_ballast".to_string()).chain(&args)) {

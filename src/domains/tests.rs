@@ -409,6 +409,8 @@ fn cores_of(machine: &Machine, cpus: &[CpuId]) -> BTreeSet<u32> {
 }
 
 proptest! {
+    #![proptest_config(crate::seeds::config("domains"))]
+
     #[test]
     fn every_layout_is_a_bounded_partition(shape in shapes(), domain_cpus in 1u32..40, by_node: bool) {
         let machine = shape.machine();

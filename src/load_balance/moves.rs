@@ -52,7 +52,7 @@ fn reason(board: &Board, step: &Step, origin: usize, from_load: f64) -> String {
         Why::Swap(partner) | Why::TurnSwap(partner) => exchanged(partner),
     };
     let why = if !board.allows(item, origin) {
-        ", which the task may not use"
+        ", and the task may not use it"
     } else if matches!(step.why, Why::Turn | Why::TurnSwap(_)) {
         ", and its tasks have waited longer"
     } else {

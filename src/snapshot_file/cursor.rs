@@ -50,8 +50,12 @@ impl<'p> At<'p> {
         UsageError::new(&self.path.to_string(), detail)
     }
 
-    /// The error that this field is not `what`; `give` says what to give.
+    /// The error that this field is not `what`, or not there; `give` says what
+    /// to give.
     pub fn refuse(&self, what: &str, give: &str) -> UsageError {
+        if matches!(self.value, Value::Missing) {
+            return self.error(format!("it is missing; give {give}"));
+        }
         self.error(format!("{} is not {what}; give {give}", self.value))
     }
 
@@ -183,13 +187,10 @@ impl<'p> Object<'p> {
         Some(self.at(name, &field.1))
     }
 
-    /// A field that must be there.
-    pub fn required(&self, name: &'static str) -> Result<At<'p>, UsageError> {
-        self.optional(name).ok_or_else(|| {
-            UsageError::new(
-                &Path::Field(self.path, name).to_string(),
-                "it is missing, and needed",
-            )
-        })
+    /// A field that must be there: if it is not, reading it is refused with what
+    /// it should be.
+    pub fn required(&self, name: &'static str) -> At<'p> {
+        self.optional(name)
+            .unwrap_or_else(|| self.at(name, &Value::Missing))
     }
 }

@@ -70,14 +70,14 @@ struct Entry {
 const GIVE: &str = "a path such as /a or /a/b";
 
 fn at_path<'s>(item: &'s At<'s>) -> Result<At<'s>, UsageError> {
-    item.object("a group", &["path", "weight", "quota"])?
-        .required("path")
+    let group = item.object("a group", &["path", "weight", "quota"])?;
+    Ok(group.required("path"))
 }
 
 fn entry<'s>(item: &'s At<'s>, place: usize) -> Result<(&'s str, Entry), UsageError> {
     let path = path_of(&at_path(item)?)?;
     let group = item.object("a group", &["path", "weight", "quota"])?;
-    let weight = super::weight(&group.required("weight")?)?;
+    let weight = super::weight(&group.required("weight"))?;
     let quota = match group.optional("quota") {
         None => f64::INFINITY,
         Some(at) => at.number("a quota", "a number of CPUs, 0 or more", |quota| {

@@ -15,6 +15,8 @@ use crate::usage::UsageError;
 /// A JSON value, in the memory of the text where possible.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'t> {
+    /// No value: what a field that is not there has. Never parsed.
+    Missing,
     Null,
     Bool(bool),
     /// Written without sign, point and exponent.
@@ -44,6 +46,7 @@ impl Value<'_> {
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Value::Missing => f.write_str("nothing"),
             Value::Null => f.write_str("null"),
             Value::Bool(truth) => write!(f, "{truth}"),
             Value::Whole(number) => write!(f, "{number}"),
@@ -77,10 +80,10 @@ pub(super) fn parse(text: &str) -> Result<Value<'_>, UsageError> {
     let value = Tree { path: &mut path }.deserialize(&mut reader);
     value
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| not_json(&path, &error))
+        .map_err(|error| not_json(text, &path, &error))
 }
 
-fn not_json(path: &[Step<'_>], error: &serde_json::Error) -> UsageError {
+fn not_json(text: &str, path: &[Step<'_>], error: &serde_json::Error) -> UsageError {
     let mut place = String::new();
     for step in path {
         match step {
@@ -96,7 +99,26 @@ fn not_json(path: &[Step<'_>], error: &serde_json::Error) -> UsageError {
     if message.starts_with("number out of range") {
         return UsageError::new(&place, format!("{message}; give a finite number"));
     }
+    if let Some(name) = not_finite(text, error) {
+        let detail = format!("JSON has no {name}; give a finite number");
+        return UsageError::new(&place, detail);
+    }
     UsageError::new(&place, format!("this is not JSON: {message}"))
+}
+
+/// What many programs write for a number that is not finite, if `error` is there.
+fn not_finite(text: &str, error: &serde_json::Error) -> Option<&'static str> {
+    let line = text.split('\n').nth(error.line().checked_sub(1)?)?;
+    // The error is at a letter of the name or, for -Infinity, right after the sign.
+    let column = error.column().checked_sub(1)?;
+    let start = line.as_bytes()[..column.min(line.len())]
+        .iter()
+        .rposition(|byte| !byte.is_ascii_alphabetic())
+        .map_or(0, |before| before + 1);
+    ["NaN", "Infinity"].into_iter().find(|name| {
+        let rest = line.get(start..).unwrap_or_default();
+        rest.starts_with(name)
+    })
 }
 
 /// One step from the file's value towards the one being read.
@@ -247,7 +269,12 @@ mod tests {
                 r#"{"a":[{"b":0},{"b":1e999}]}"#,
                 "a[1].b: number out of range",
             ),
-            (r#"{"a":[1,NaN]}"#, "a[1]: this is not JSON"),
+            (r#"{"a":[1,NaN]}"#, "a[1]: JSON has no NaN; give a finite"),
+            (
+                "{\"a\":[1,\n  -Infinity]}",
+                "a[1]: JSON has no Infinity; give",
+            ),
+            (r#"{"a":[1,Nan]}"#, "a[1]: this is not JSON"),
             (r#"{"a":[1,2"#, "a[2]: this is not JSON"),
             (r#"{"a":{"b":1]}"#, "a: this is not JSON"),
             (

@@ -35,8 +35,8 @@ pub(super) struct Machine {
 /// Reads `topology`.
 pub(super) fn read(at: &At<'_>) -> Result<Machine, UsageError> {
     let topology = at.object("the topology", &["nodes", "domains"])?;
-    let (nodes, node_ids) = nodes(&topology.required("nodes")?)?;
-    let domains = topology.required("domains")?;
+    let (nodes, node_ids) = nodes(&topology.required("nodes"))?;
+    let domains = topology.required("domains");
     let drafts = drafts(&domains, &node_ids)?;
     // By ascending id, so that a plan does not depend on the file's order.
     let ids: BTreeSet<u64> = drafts.iter().map(|draft| draft.id).collect();
@@ -69,7 +69,7 @@ fn nodes(at: &At<'_>) -> Result<(Vec<Node>, BTreeSet<NodeId>), UsageError> {
     let mut rows = Vec::new();
     for (index, item) in at.items("nodes")?.enumerate() {
         let node = item.object("a node", &["id", "distance"])?;
-        let at_id = node.required("id")?;
+        let at_id = node.required("id");
         let id = NodeId(at_id.whole_u32("a node's id")?);
         if let Some(other) = places.insert(id, index) {
             return Err(at_id.error(format!(
@@ -83,7 +83,7 @@ fn nodes(at: &At<'_>) -> Result<(Vec<Node>, BTreeSet<NodeId>), UsageError> {
     let mut nodes = Vec::with_capacity(rows.len());
     for (item, id) in at.items("nodes")?.zip(rows) {
         let node = item.object("a node", &["id", "distance"])?;
-        let distance = distances(&node.required("distance")?, id, &ids)?;
+        let distance = distances(&node.required("distance"), id, &ids)?;
         nodes.push(Node { id, distance });
     }
     nodes.sort_by_key(|node| node.id);
@@ -139,7 +139,7 @@ fn drafts(at: &At<'_>, nodes: &BTreeSet<NodeId>) -> Result<Vec<Draft>, UsageErro
             return Err(item.error(format!("it is one too many; give at most {MAX_DOMAINS}")));
         }
         let domain = item.object("a domain", &["id", "node", "cpus", "capacity"])?;
-        let at_id = domain.required("id")?;
+        let at_id = domain.required("id");
         let id = at_id.whole_u64("a domain's id")?;
         match places.entry(id) {
             Entry::Vacant(place) => drop(place.insert(index)),
@@ -151,8 +151,8 @@ fn drafts(at: &At<'_>, nodes: &BTreeSet<NodeId>) -> Result<Vec<Draft>, UsageErro
                 )));
             }
         }
-        let node = node(&domain.required("node")?, nodes)?;
-        let cpus = own_cpus(&domain.required("cpus")?, index, &mut owners)?;
+        let node = node(&domain.required("node"), nodes)?;
+        let cpus = own_cpus(&domain.required("cpus"), index, &mut owners)?;
         let capacity = capacity(&domain, cpus.len())?;
         drafts.push(Draft {
             id,
@@ -181,10 +181,8 @@ pub(super) fn node(at: &At<'_>, nodes: &BTreeSet<NodeId>) -> Result<NodeId, Usag
 
 /// A list of CPUs.
 pub(super) fn cpu_list(at: &At<'_>) -> Result<CpuList, UsageError> {
-    let give = "a text such as '0-3,8'";
-    let text = at.text("a list of CPUs", give)?;
-    text.parse()
-        .map_err(|error| at.error(format!("{error}; give {give}")))
+    let text = at.text("a list of CPUs", "a text such as '0-3,8'")?;
+    text.parse().map_err(|error| at.error(error))
 }
 
 /// The CPUs of the domain at `index`, which no other may have.

@@ -40,7 +40,7 @@ pub(super) fn read(
     let mut alone = Vec::new();
     for (index, item) in at.items("tasks")?.enumerate() {
         let fields = item.object("a task", FIELDS)?;
-        let at_id = fields.required("id")?;
+        let at_id = fields.required("id");
         let id = at_id.whole_u64("a task's id")?;
         if let Some(other) = places.insert(id, index) {
             return Err(at_id.error(format!(
@@ -78,9 +78,9 @@ fn task(
     groups: &Groups,
     confinements: &mut Confinements<'_>,
 ) -> Result<Task, UsageError> {
-    let weight = super::weight(&fields.required("weight")?)?;
-    let demand = demand(&fields.required("demand")?)?;
-    let domain = domain(&fields.required("domain")?, machine)?;
+    let weight = super::weight(&fields.required("weight"))?;
+    let demand = demand(&fields.required("demand"))?;
+    let domain = domain(&fields.required("domain"), machine)?;
     let mask = match fields.optional("cpus") {
         Some(at) => confinements.place(&at)?,
         None => MaskId::ANYWHERE,

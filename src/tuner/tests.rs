@@ -85,6 +85,8 @@ fn thresholds_pick_cpus() {
 }
 
 proptest! {
+    #![proptest_config(crate::seeds::config("tuner"))]
+
     #[test]
     fn within_bounds(
         busy in prop::collection::vec(prop_oneof![0.0..=1.0f64, any::<f64>()], 0..64),
