@@ -215,14 +215,13 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
 	note_look(cpu->domain, now);
-	keys.domain_key = head_key(DOMAIN_DSQ(cpu->domain));
-	keys.cpu_key = head_key(CPU_DSQ(cpu_id));
+	tctx = keepable(prev);
+	look(&keys, cpu_id, cpu, tctx);
 	if (keys.cpu_key != NO_KEY)
 		clamp_party(cpu);
 	if (keys.domain_key == NO_KEY)
 		note_empty(cpu->domain, now);
 
-	tctx = keepable(prev);
 	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
 		keep(prev, tctx, cpu, now);
 		return;

@@ -43,21 +43,22 @@ static __always_inline void release_leaving_cpu(u32 cpu_id)
 		scx_bpf_kick_cpu(cpu_id, 0);
 }
 
-/* A domain other than @domain_id, for @p to wait in. */
-static __always_inline u32 other_domain(struct task_struct *p, u32 domain_id)
+/* A CPU outside @domain_id that @p may use, BALLAST_NONE if none was found. */
+static __always_inline u32 refuge_of(struct task_struct *p, u32 domain_id)
 {
 	struct bpf_cpumask *online = machine_mask();
 	struct ballast_cpu *cpu;
-	u32 i;
+	u32 i, id;
 
 	if (!online)
-		return domain_id;
+		return BALLAST_NONE;
 	bpf_for(i, 0, REFUGE_TRIES) {
-		cpu = cpu_at(bpf_cpumask_any_and_distribute(cast_mask(online), p->cpus_ptr));
+		id = bpf_cpumask_any_and_distribute(cast_mask(online), p->cpus_ptr);
+		cpu = cpu_at(id);
 		if (cpu && cpu->domain < nr_domains && cpu->domain != domain_id)
-			return cpu->domain;
+			return id;
 	}
-	return domain_id;
+	return BALLAST_NONE;
 }
 
 /* No CPU of @domain looks for work: offline, leaving, or with a class above ours. */
@@ -73,7 +74,8 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 	struct ballast_domain *domain = domain_at(domain_id);
 	struct task_struct *p;
 	struct task_ctx *tctx;
-	u32 target;
+	struct ballast_cpu *cpu;
+	u32 target, refuge;
 	u64 key;
 
 	if (!domain || scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) <= 0 ||
@@ -83,9 +85,16 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 		tctx = task_ctx_of(p);
 		if (!tctx)
 			continue;
-		target = other_domain(p, domain_id);
-		if (target == domain_id)
+		refuge = refuge_of(p, domain_id);
+		cpu = cpu_at(refuge);
+		if (!cpu)
 			continue;
+		target = cpu->domain;
+		if (!covers_domain(p, tctx, row_at(tctx->slot), target)) {
+			/* No queue there is for it, and it has waited enough. */
+			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | refuge, 0);
+			continue;
+		}
 		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
 		note_arrival(target, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, key);

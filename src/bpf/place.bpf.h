@@ -49,6 +49,7 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 				    u64 wake_flags, u32 domain_id)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
+	struct ballast_node *node;
 	u64 now;
 	s32 cpu;
 	u32 i;
@@ -61,10 +62,13 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 	if (!domain || !direct_greedy)
 		return -EBUSY;
 	/* Not sync: the waker's CPU was considered within the domain. */
-	cpu = idle_cpu_in(p, prev_cpu, 0, direct_mask(domain->node));
-	if (cpu >= 0) {
-		count(BALLAST_STAT_WAKE_IDLE_NODE);
-		return cpu;
+	node = node_at(domain->node);
+	if (node && node->nr_domains > 1) {
+		cpu = idle_cpu_in(p, prev_cpu, 0, direct_mask(domain->node));
+		if (cpu >= 0) {
+			count(BALLAST_STAT_WAKE_IDLE_NODE);
+			return cpu;
+		}
 	}
 	now = scx_bpf_now();
 	if (!direct_greedy_numa && !past_capacity(domain, now))

@@ -213,10 +213,30 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 	clamp_party(cpu);
 }
 
+/* The keys at the heads of a CPU's queues: NO_KEY where nobody waits. */
 struct own_queues {
 	u64 domain_key;
 	u64 cpu_key;
 };
+
+/*
+ * Look at @cpu_id's queues. Before dsq_peek a head is read under the queue's
+ * lock, so their keys are read only if there is something to compare: with the
+ * other's, or with those of a task that @may_go_on.
+ */
+static __always_inline void look(struct own_queues *keys, s32 cpu_id, const struct ballast_cpu *cpu,
+				 bool may_go_on)
+{
+	bool domain_waits = scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0;
+	bool cpu_waits = scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0;
+
+	keys->domain_key = domain_waits ? 0 : NO_KEY;
+	keys->cpu_key = cpu_waits ? 0 : NO_KEY;
+	if (domain_waits && (may_go_on || cpu_waits))
+		keys->domain_key = head_key(DOMAIN_DSQ(cpu->domain));
+	if (cpu_waits && (may_go_on || domain_waits))
+		keys->cpu_key = head_key(CPU_DSQ(cpu_id));
+}
 
 /*
  * May the running @prev, its slice used up, go on? Only if it would be first
