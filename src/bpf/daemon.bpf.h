@@ -61,6 +61,7 @@ int ballast_apply_queued(struct ballast_apply_args *args)
 		if (target == source || !covers_domain(p, tctx, row, target))
 			continue;
 		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
+		note_arrival(target, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, key);
 		if (!scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(target), 0))
 			continue;

@@ -56,6 +56,9 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		return busy_cpu_in(p, prev_cpu, home);
 	if (!overtakes(cpu))
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
+	else
+		/* If it was idle it is claimed now, and nobody else will wake it. */
+		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 	return cpu;
 }
 
@@ -122,6 +125,9 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	u64 now = scx_bpf_now();
 	u32 home;
 
+	/* The CPU goes idle now without looking at any queue again: make it look. */
+	if (enq_flags & SCX_ENQ_LAST)
+		scx_bpf_kick_cpu(scx_bpf_task_cpu(p), 0);
 	if (!tctx) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;
@@ -142,7 +148,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	row = row_at(tctx->slot);
 	take_charged_weight(tctx, row);
 	home = waiting_domain(p, tctx, row, enq_flags);
-	/* The CPU goes idle without looking at its queues again: stay on it. */
+	/* Nobody else wants the CPU: stay on it. */
 	if ((enq_flags & SCX_ENQ_LAST) && home == tctx->domain) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;
@@ -440,6 +446,7 @@ void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u64 now = scx_bpf_now();
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
@@ -447,7 +454,10 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
 	drain_cpu_queue(cpu_id);
-	evacuate_domain_queue(cpu->domain, scx_bpf_now());
+	evacuate_domain_queue(cpu->domain, now);
+	/* This CPU may be the one that was called to take the tasks that wait. */
+	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
+		call_help(cpu->domain, now);
 }
 
 /* Memory of the queues of node @index lies there. */

@@ -87,6 +87,7 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 		if (target == domain_id)
 			continue;
 		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
+		note_arrival(target, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, key);
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(target), 0))
 			call_help(target, now);
@@ -141,6 +142,10 @@ static __always_inline void patrol_cpus(u64 now)
 			continue;
 		if (cpu->flags & BALLAST_CPU_ONLINE) {
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
+			/* Should a call have gone unheard: nothing may come to repeat it. */
+			if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0 ||
+			    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
+				scx_bpf_kick_cpu(id, SCX_KICK_IDLE);
 			continue;
 		}
 		if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0)

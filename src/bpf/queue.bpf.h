@@ -84,11 +84,13 @@ static __always_inline void join_confined_queue(struct task_ctx *tctx, u32 domai
 static __always_inline bool covers_domain(const struct task_struct *p, const struct task_ctx *tctx,
 					  const struct ballast_row *row, u32 domain)
 {
+	/* A CPU that has come online since is in the domain's mask. */
+	bool known = tctx->hotplug_seen == hotplug_count;
 	struct bpf_cpumask *mask;
 
-	if (domain == tctx->domain)
+	if (known && domain == tctx->domain)
 		return tctx->whole_domain;
-	if (row && (row->flags & BALLAST_ROW_ANYWHERE))
+	if (known && row && (row->flags & BALLAST_ROW_ANYWHERE))
 		return true;
 	mask = domain_mask(domain);
 	return mask && bpf_cpumask_subset(cast_mask(mask), p->cpus_ptr);
@@ -132,15 +134,24 @@ static __always_inline void insert_confined(struct task_struct *p, struct task_c
 	scx_bpf_dsq_insert_vtime(p, CPU_DSQ(cpu_id), slice_ns, queue_key(tctx, now), enq_flags);
 }
 
-static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
-					u64 now, u64 enq_flags)
+/*
+ * A task is about to wait in @domain_id's queue. If the queue is empty its age
+ * begins now: whoever took the last task need not have looked again.
+ */
+static __always_inline void note_arrival(u32 domain_id, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 
+	if (domain && (!domain->queued_since_ns || !scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))))
+		domain->queued_since_ns = now ?: 1;
+}
+
+static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
+					u64 now, u64 enq_flags)
+{
 	leave_confined(tctx);
 	switch_clock(tctx, domain_id);
-	if (domain && !domain->queued_since_ns)
-		domain->queued_since_ns = now ?: 1;
+	note_arrival(domain_id, now);
 	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, queue_key(tctx, now),
 				 enq_flags);
 }
