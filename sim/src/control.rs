@@ -9,12 +9,14 @@ pub mod planner;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use scx_ballast::cgroups::Cgroups;
 use scx_ballast::config::Config;
 use scx_ballast::daemon::{Daemon, ledger};
 use scx_ballast::ids::CpuId;
 use scx_ballast::kernel::Counters;
 use scx_ballast::kernel::shared::SharedMemory;
 use scx_ballast::load_balance::{Plan, Snapshot};
+use scx_ballast::snapshot_file::live::Live;
 use scx_ballast::utilisation::CpuShares;
 
 use crate::bits::CpuBits;
@@ -72,6 +74,9 @@ pub struct Control {
     planning: Option<Snapshot>,
     /// And its plan is ready.
     planned: bool,
+    /// The last plan, for its memory, and the snapshot it was made for.
+    plan: Plan,
+    live: Live,
     /// It was killed, and is not back yet.
     is_down: bool,
     tune_meter: Meter,
@@ -117,7 +122,7 @@ impl Control {
         defect: Option<&'static Defect>,
         memory: SharedMemory,
     ) -> Control {
-        let daemon = Daemon::new(config);
+        let daemon = Daemon::among(config, Cgroups::new(None));
         let planner = Planner::new(balancer, daemon.plan_config().clone());
         Control {
             daemon,
@@ -130,6 +135,8 @@ impl Control {
             next_balance: config.interval.as_nanos() as Ns,
             planning: None,
             planned: false,
+            plan: Plan::default(),
+            live: Live::new(&config.layout),
             is_down: false,
             tune_meter: Meter::default(),
             balance_meter: Meter::default(),
@@ -276,11 +283,15 @@ impl Control {
         let Some(snapshot) = self.planning.take() else {
             return;
         };
-        let plan = self.planner.plan(world.now, &snapshot);
+        let mut plan = std::mem::take(&mut self.plan);
+        self.planner.plan(world.now, &snapshot, &mut plan);
         self.note_round(world, &snapshot, &plan);
         self.with_kernel(world, |daemon, kernel| {
             daemon.end_round(kernel, &snapshot, &plan)
         });
+        let older = self.live.keep(snapshot, self.daemon.group_paths());
+        self.daemon.reuse(older);
+        self.plan = plan;
     }
 
     fn note_round(&mut self, world: &mut World, snapshot: &Snapshot, plan: &Plan) {
@@ -336,8 +347,9 @@ impl Control {
         let (object, memory) = Object::load(&self.config, self.defect)?;
         world.replace(object);
         self.memory = memory;
-        self.daemon = Daemon::new(&self.config);
+        self.daemon = Daemon::among(&self.config, Cgroups::new(None));
         self.planner = Planner::new(self.balancer, self.daemon.plan_config().clone());
+        (self.plan, self.live) = (Plan::default(), Live::new(&self.config.layout));
         self.is_down = false;
         self.next_tune = world.now;
         self.next_balance = world.now + self.config.interval.as_nanos() as Ns;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use scx_ballast::demand::RowSample;
 use scx_ballast::ids::{DomainId, TaskRef};
-use scx_ballast::load_balance::{Config, Move, Plan, Snapshot, plan};
+use scx_ballast::load_balance::{self, Config, Move, Plan, Snapshot};
 
 use crate::engine::Ns;
 use crate::scenario::Balancer;
@@ -19,6 +19,7 @@ use crate::scenario::Balancer;
 pub struct Planner {
     balancer: Balancer,
     config: Config,
+    shipped: load_balance::Planner,
     samples: Vec<RowSample>,
     /// Time run or waited by the last round, of every task.
     runnable: BTreeMap<TaskRef, Ns>,
@@ -30,7 +31,11 @@ impl Planner {
     pub fn new(balancer: Balancer, config: Config) -> Planner {
         Planner {
             balancer,
-            config,
+            config: Config {
+                enabled: config.enabled && balancer == Balancer::Ballast,
+                ..config
+            },
+            shipped: load_balance::Planner::default(),
             samples: Vec::new(),
             runnable: BTreeMap::new(),
             last: 0,
@@ -42,16 +47,10 @@ impl Planner {
         &mut self.samples
     }
 
-    /// The plan for a snapshot, at `now`.
-    pub fn plan(&mut self, now: Ns, snapshot: &Snapshot) -> Plan {
-        if self.balancer == Balancer::Ballast {
-            return plan(snapshot, &self.config);
-        }
-        let still = Config {
-            enabled: false,
-            ..self.config.clone()
-        };
-        let mut plan = plan(snapshot, &still);
+    /// Plans for a snapshot, at `now`, into the memory of an older plan. The
+    /// others say what is owed as the planner that ships does.
+    pub fn plan(&mut self, now: Ns, snapshot: &Snapshot, plan: &mut Plan) {
+        self.shipped.plan(snapshot, &self.config, plan);
         if self.balancer == Balancer::Rusty {
             let runnable = self.runnable_shares(now, snapshot);
             let full = plan.level.is_finite();
@@ -67,7 +66,6 @@ impl Planner {
             });
             plan.moves = moves.collect();
         }
-        plan
     }
 
     /// The part of the time since the last plan that each task ran or waited.

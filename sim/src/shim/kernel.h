@@ -47,6 +47,23 @@ struct mempolicy {
 	struct sim_nodemask nodes;
 };
 
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct cgroup_subsys_state {
+	/* NULL in an autogroup */
+	struct cgroup *cgroup;
+};
+
+struct task_group {
+	struct cgroup_subsys_state css;
+};
+
 struct task_struct {
 	s32 pid;
 	s32 tgid;
@@ -58,6 +75,7 @@ struct task_struct {
 	u16 migration_disabled;
 	const struct cpumask *cpus_ptr;
 	struct mempolicy *mempolicy;
+	struct task_group *sched_task_group;
 	struct sched_ext_entity scx;
 	/* The simulator's own: its index, the CPU whose run queue it is on. */
 	u32 sim_index;

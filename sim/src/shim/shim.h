@@ -135,7 +135,16 @@ static __always_inline struct sim_iter sim_iter_begin(u64 dsq, u64 flags)
 	for (struct sim_iter ___it = sim_iter_begin(args); ((p) = SIM(iter_next, &___it));)
 #define BPF_FOR_EACH_ITER (&___it)
 
-#define BPF_CORE_READ(pointer, field) ((pointer)->field)
+/* As in BPF, what is read through NULL is 0. */
+#define SIM_READ_1(p, a) ((p) ? (p)->a : 0)
+#define SIM_READ_2(p, a, b) SIM_READ_1(SIM_READ_1(p, a), b)
+#define SIM_READ_3(p, a, b, c) SIM_READ_1(SIM_READ_2(p, a, b), c)
+#define SIM_READ_4(p, a, b, c, d) SIM_READ_1(SIM_READ_3(p, a, b, c), d)
+#define SIM_READ_OF(a, b, c, d, name, rest...) name
+#define BPF_CORE_READ(p, path...) \
+	SIM_READ_OF(path, SIM_READ_4, SIM_READ_3, SIM_READ_2, SIM_READ_1, )(p, path)
+/* A field that the shim lacks does not compile, so all are there. */
+#define bpf_core_field_exists(field) (sizeof(field) != 0)
 #define bpf_get_smp_processor_id() SIM(this_cpu)
 
 static __always_inline long bpf_probe_read_kernel(void *to, u32 size, const void *from)
