@@ -49,7 +49,7 @@ pub struct RoundNote {
     pub at: Ns,
     /// Moves asked for.
     pub moves: usize,
-    /// CPUs of entitlement that they carry to another node.
+    /// CPUs of entitlement that they carry to other nodes, less what comes back.
     pub crossing: f64,
     /// What the plan says had to cross.
     pub crossing_min: f64,
@@ -295,15 +295,10 @@ impl Control {
     }
 
     fn note_round(&mut self, world: &mut World, snapshot: &Snapshot, plan: &Plan) {
-        let node = |domain: scx_ballast::ids::DomainId| snapshot.domains[domain.index()].node;
-        let crossing = plan
-            .moves
-            .iter()
-            .filter(|one| node(one.from) != node(one.to));
         let note = RoundNote {
             at: world.now,
             moves: plan.moves.len(),
-            crossing: crossing.map(|one| one.entitlement).sum(),
+            crossing: planner::net_crossing(snapshot, plan),
             crossing_min: plan.certificate.cross_node_min,
             gap: planner::largest_gap(plan),
             largest: plan.entitlements.iter().copied().fold(0.0, f64::max),

@@ -8,7 +8,11 @@ use ballast_sim::run::{Options, Outcome, run};
 use ballast_sim::scenario::{Balancer, Scenario, parse};
 
 fn library() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    files_in("scenarios")
+}
+
+fn files_in(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = std::fs::read_dir(folder).expect("a folder of scenarios");
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("readable").path())
@@ -49,6 +53,15 @@ fn every_scenario_keeps_every_rule() {
             path.display(),
             outcome.failures
         );
+    }
+}
+
+#[test]
+fn what_failed_once_keeps_every_rule() {
+    for path in files_in("regressions") {
+        let outcome = outcome(&read(&path), Balancer::Ballast);
+        let failures = outcome.failures;
+        assert!(failures.is_empty(), "{}: {failures:#?}", path.display());
     }
 }
 

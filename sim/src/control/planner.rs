@@ -9,7 +9,7 @@ mod rusty;
 use std::collections::BTreeMap;
 
 use scx_ballast::demand::RowSample;
-use scx_ballast::ids::{DomainId, TaskRef};
+use scx_ballast::ids::{DomainId, NodeId, TaskRef};
 use scx_ballast::load_balance::{self, Config, Move, Plan, Snapshot};
 
 use crate::engine::Ns;
@@ -86,6 +86,18 @@ impl Planner {
         (self.runnable, self.last) = (sums, now);
         shares
     }
+}
+
+/// CPUs that the moves take out of nodes, less what they bring in: a swap counts as
+/// the difference of the two.
+pub fn net_crossing(snapshot: &Snapshot, plan: &Plan) -> f64 {
+    let node = |domain: DomainId| snapshot.domains[domain.index()].node;
+    let mut out = BTreeMap::<NodeId, f64>::new();
+    for one in &plan.moves {
+        *out.entry(node(one.from)).or_default() += one.entitlement;
+        *out.entry(node(one.to)).or_default() -= one.entitlement;
+    }
+    out.values().filter(|net| **net > 0.0).sum()
 }
 
 /// The largest distance of a domain from its fair load before the moves, in CPUs:

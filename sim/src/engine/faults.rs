@@ -233,13 +233,15 @@ impl World {
     }
 
     /// What a daemon does that has read a row, was held up, and then asks for a move
-    /// of the task that was in it: swap its word in where none is.
+    /// of the task that was in it: swap its word in where none is. A daemon that has
+    /// asked something of the present task knows that the former one is gone.
     fn ask_too_late(&mut self) {
         let Some(task) = self.any_task() else { return };
         let Some((slot, mut row)) = self.row_of(task) else {
             return;
         };
-        if row.request != 0 || row.generation < 3 || self.checks.domain_cpus.is_empty() {
+        let known = row.answer as u32 == row.generation;
+        if row.request != 0 || known || row.generation < 3 || self.checks.domain_cpus.is_empty() {
             return;
         }
         let domain = self
