@@ -56,9 +56,12 @@ impl CpuBits {
     /// Its CPUs, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.0).flat_map(|(index, &word)| {
-            (0..64)
-                .filter(move |bit| word >> bit & 1 != 0)
-                .map(move |bit| 64 * index + bit)
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(64 * index + bit)
+            })
         })
     }
 

@@ -203,6 +203,15 @@ impl Checks {
                 c.pid, row.weight
             ));
         }
+        // A sleeper's is read when it wakes.
+        let awake = matches!(task.state, State::Running | State::Queued);
+        let cgroup = crate::engine::cgroups::id_of(task.cgroup);
+        if awake && row.cgroup != cgroup {
+            return Some(format!(
+                "pid {}: control group {}, it is in {cgroup}",
+                c.pid, row.cgroup
+            ));
+        }
         let truth = task.truth_at(now);
         let slack = self.skew_ns * (truth.changes + 1);
         for (name, says, is) in [

@@ -21,12 +21,13 @@ use scx_ballast::utilisation::CpuShares;
 
 use crate::bits::CpuBits;
 use crate::checks::Check;
+use crate::engine::cgroups::Files;
 use crate::engine::change::Birth;
 use crate::engine::cpu::Power;
 use crate::engine::task::{Role, State};
 use crate::engine::{NONE, Ns, Step, World};
 use crate::object::{DAEMON_TGID, Defect, Object};
-use crate::scenario::Balancer;
+use crate::scenario::{Balancer, Cgroup};
 use crate::trace::Kind;
 use kernel::SimKernel;
 use planner::Planner;
@@ -37,6 +38,8 @@ const STEP_NS: Ns = 20_000;
 /// What planning takes: a base, and so much for each task.
 const PLAN_NS: Ns = 20_000;
 const PLAN_TASK_NS: Ns = 200;
+/// What reading the files of a control group takes: see src/cgroups.rs.
+const GROUP_NS: Ns = 15_000;
 /// How often the daemon looks whether it is to stop, as in src/run.rs.
 const LOOK_EVERY_NS: Ns = 100_000_000;
 /// How long starting it again takes.
@@ -62,6 +65,7 @@ pub struct RoundNote {
 /// The daemon and its memory.
 pub struct Control {
     config: Config,
+    cgroups: Vec<Cgroup>,
     balancer: Balancer,
     defect: Option<&'static Defect>,
     daemon: Daemon,
@@ -118,11 +122,12 @@ impl Control {
     /// The daemon of this configuration, for a scheduler just loaded.
     pub fn new(
         config: &Config,
+        cgroups: &[Cgroup],
         balancer: Balancer,
         defect: Option<&'static Defect>,
         memory: SharedMemory,
     ) -> Control {
-        let daemon = Daemon::among(config, Cgroups::new(None));
+        let daemon = daemon(config, cgroups);
         let planner = Planner::new(balancer, daemon.plan_config().clone());
         Control {
             daemon,
@@ -144,6 +149,7 @@ impl Control {
             requested: 0,
             past: ledger::Totals::default(),
             config: config.clone(),
+            cgroups: cgroups.to_vec(),
         }
     }
 
@@ -156,6 +162,7 @@ impl Control {
                 allowed: CpuBits::of(nr_cpus, 0..nr_cpus),
                 cpu: 0,
                 nice: 0,
+                cgroup: 0,
                 tgid: DAEMON_TGID,
                 kthread: false,
                 memory_node: NONE,
@@ -251,7 +258,9 @@ impl Control {
         self.next_balance = later(due, self.config.interval.as_nanos() as Ns, world.now);
         let shares = self.balance_meter.read(world);
         let mut taken = None;
+        let reading = GROUP_NS * self.cgroups.len() as Ns;
         self.with_kernel(world, |daemon, kernel| {
+            kernel.spend(reading);
             taken = Some(daemon.begin_round(kernel, &shares)?);
             Ok(())
         });
@@ -342,7 +351,7 @@ impl Control {
         let (object, memory) = Object::load(&self.config, self.defect)?;
         world.replace(object);
         self.memory = memory;
-        self.daemon = Daemon::among(&self.config, Cgroups::new(None));
+        self.daemon = daemon(&self.config, &self.cgroups);
         self.planner = Planner::new(self.balancer, self.daemon.plan_config().clone());
         (self.plan, self.live) = (Plan::default(), Live::new(&self.config.layout));
         self.is_down = false;
@@ -410,6 +419,11 @@ impl Control {
     pub fn counters(&self) -> Counters {
         self.memory.counters()
     }
+}
+
+/// A daemon that finds these control groups.
+fn daemon(config: &Config, cgroups: &[Cgroup]) -> Daemon {
+    Daemon::among(config, Cgroups::new(Some(Box::new(Files::new(cgroups)))))
 }
 
 /// As in src/run.rs: a late step is done once, not made up for.

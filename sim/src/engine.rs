@@ -7,6 +7,7 @@
 //! own; what they wait for (locks) is charged to the CPU that runs them.
 
 mod build;
+pub mod cgroups;
 pub mod change;
 pub mod cpu;
 pub mod faults;
@@ -33,6 +34,7 @@ use crate::scenario::{Costs, Faults, TaskGroup};
 use crate::shim::{sched_ext_ops, scx_dump_ctx};
 use crate::trace::{Kind, Trace};
 
+use cgroups::Cgroups;
 use cpu::Cpu;
 use queue::{Queue, QueueIds};
 use task::Task;
@@ -208,6 +210,8 @@ pub struct World {
     idle: CpuBits,
     idle_cores: CpuBits,
     nr_idle: u32,
+    /// CPUs in the idle loop, whoever means to wake them.
+    pub idling: CpuBits,
     near: idle::Near,
     /// Online and taking part in scheduling.
     pub online: CpuBits,
@@ -220,6 +224,8 @@ pub struct World {
     pub running: Running,
     /// What it has waited for locks so far, in ns.
     op_delay: Ns,
+    /// Control groups.
+    pub cgroups: Cgroups,
     /// Groups of tasks.
     pub groups: Vec<TaskGroup>,
     /// The wake-ups of rings.

@@ -157,7 +157,7 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Ran> {
     let balancer = options.balancer.unwrap_or(scenario.balancer);
     let (object, memory) = Object::load(&config, options.defect)?;
     let mut world = World::new(scenario, &config, object, seed, options.trace);
-    let mut control = Control::new(&config, balancer, options.defect, memory);
+    let mut control = Control::new(&config, &scenario.cgroups, balancer, options.defect, memory);
     if !world.load() {
         world.eject("init failed".to_owned());
     }

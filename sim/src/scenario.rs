@@ -34,6 +34,9 @@ pub struct Scenario {
     /// What things cost.
     #[serde(default)]
     pub costs: Costs,
+    /// Control groups; the root is always there.
+    #[serde(default)]
+    pub cgroups: Vec<Cgroup>,
     /// Groups of like tasks.
     #[serde(default)]
     pub tasks: Vec<TaskGroup>,
@@ -150,6 +153,24 @@ impl Default for Costs {
     }
 }
 
+/// A control group with the cpu controller.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cgroup {
+    /// Its path from the root; those around it have to be declared before.
+    pub path: String,
+    /// What its `cpu.weight` says.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// What its `cpu.max` says, in CPUs; unset: no limit.
+    #[serde(default)]
+    pub quota: Option<f64>,
+}
+
+fn default_weight() -> u32 {
+    100
+}
+
 /// Like tasks.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +203,9 @@ pub struct TaskGroup {
     /// When they end; unset: not.
     #[serde(default)]
     pub stop_s: Option<f64>,
+    /// The path of their control group; unset: the root.
+    #[serde(default)]
+    pub cgroup: Option<String>,
     /// They are threads of one process; else each is its own.
     #[serde(default)]
     pub one_process: bool,
@@ -266,6 +290,8 @@ pub struct Faults {
     pub affinity_per_s: f64,
     /// Changes of nice a second; each is undone a while later.
     pub weight_per_s: f64,
+    /// Changes of control group a second; each is undone a while later.
+    pub regroup_per_s: f64,
     /// Times a second that a CPU is taken by a class above ours, for 1 to 20 ms.
     pub rt_per_s: f64,
     /// Times a second that a task's migration is disabled, for up to 20 ms.
@@ -295,6 +321,7 @@ impl Faults {
             self.hotplug_per_s,
             self.affinity_per_s,
             self.weight_per_s,
+            self.regroup_per_s,
             self.rt_per_s,
             self.migration_disabled_per_s,
             self.late_kicks,

@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::object::Defect;
 use crate::rng::Stream;
 use crate::run::{Options, Outcome, run};
-use crate::scenario::{CheckConfig, Costs, Faults, Scenario, TaskGroup, Topology, Work};
+use crate::scenario::{Cgroup, CheckConfig, Costs, Faults, Scenario, TaskGroup, Topology, Work};
 
 pub use minimise::minimise;
 
@@ -22,8 +22,13 @@ pub fn scenario(seed: u64) -> Scenario {
     let topology = draw.topology();
     let seconds = 4.0;
     let faults = draw.faults(1.5);
-    let tasks = draw.tasks(&topology);
-    Scenario {
+    let mut tasks = draw.tasks(&topology);
+    // Numbers of their own: seeds without groups stay what they were.
+    let mut more = Draw(Stream::new(seed, "cgroups"));
+    let cgroups = more.cgroups(&topology);
+    let mut faults = faults;
+    more.join(&cgroups, &mut tasks, &mut faults);
+    let scenario = Scenario {
         name: format!("swarm-{seed}"),
         seconds,
         seed,
@@ -37,9 +42,11 @@ pub fn scenario(seed: u64) -> Scenario {
             ..CheckConfig::default()
         },
         topology,
+        cgroups,
         tasks,
         faults,
-    }
+    };
+    scenario
 }
 
 /// Runs the scenario of a seed.
@@ -135,6 +142,7 @@ impl Draw {
             memory_node: None,
             start_s: self.pick(&[0.0, 0.0, 0.3]),
             stop_s: self.pick(&[None, None, None, Some(1.2)]),
+            cgroup: None,
             one_process: self.0.below(2) == 0,
             kthread: confined == 1 && self.0.below(3) == 0,
         };
@@ -146,6 +154,33 @@ impl Draw {
             group.start_on = Some(format!("0-{}", nr_cpus / topology.nodes - 1));
         }
         group
+    }
+
+    /// None in one of three machines, else a few, some inside others.
+    fn cgroups(&mut self, topology: &Topology) -> Vec<Cgroup> {
+        const PATHS: [&str; 5] = ["/a", "/a/b", "/a/c", "/d", "/d/e"];
+        if self.0.below(3) == 0 {
+            return Vec::new();
+        }
+        let most = f64::from(topology.nr_cpus());
+        let cgroup = |path: &&str| Cgroup {
+            path: (*path).to_owned(),
+            weight: self.pick(&[100, 100, 1, 25, 300, 10_000]),
+            quota: self.pick(&[None, None, None, Some(0.05), Some(0.5), Some(most / 2.0)]),
+        };
+        PATHS.iter().map(cgroup).collect()
+    }
+
+    /// Puts tasks into the groups, and some into others for a while.
+    fn join(&mut self, cgroups: &[Cgroup], tasks: &mut [TaskGroup], faults: &mut Faults) {
+        if cgroups.is_empty() {
+            return;
+        }
+        for group in tasks.iter_mut().filter(|group| !group.kthread) {
+            let at = self.0.below(cgroups.len() as u64 + 1) as usize;
+            group.cgroup = cgroups.get(at).map(|one| one.path.clone());
+        }
+        faults.regroup_per_s = self.pick(&[0.0, 0.0, 30.0]);
     }
 
     fn work(&mut self) -> Work {

@@ -50,8 +50,8 @@ impl World {
         // A lost kick is work not conserved, and asked for; a patrol heals it.
         let quiet = self.quiet_from().saturating_add(PATROL_NS);
         let lost = self.faults.lost_kicks > 0.0 && self.now < quiet;
-        let idle: Vec<(u32, Ns)> = (0..self.cpus.len() as u32)
-            .filter(|&cpu| self.cpus[cpu as usize].is_idle && self.takes_tasks(cpu))
+        let idle: Vec<(u32, Ns)> = (self.idling.iter())
+            .filter(|&cpu| self.takes_tasks(cpu))
             .map(|cpu| (cpu, self.now - self.cpus[cpu as usize].idle_since))
             .filter(|(_, for_ns)| *for_ns >= LOOK_NS)
             .collect();

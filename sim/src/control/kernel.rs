@@ -35,7 +35,7 @@ pub struct SimKernel<'a> {
 impl SimKernel<'_> {
     /// The daemon computes for so long; the machine goes on, and may take its CPU
     /// away. False: the run is over.
-    fn spend(&mut self, ns: Ns) -> bool {
+    pub(super) fn spend(&mut self, ns: Ns) -> bool {
         let main = self.world.main;
         let cpu = self.world.tasks[main as usize].cpu();
         self.world.compute(cpu, main, ns);

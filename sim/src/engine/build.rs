@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 
 use scx_ballast::config::Config;
 
+use super::cgroups::Cgroups;
 use super::cpu::Cpu;
 use super::idle::Near;
 use super::queue::QueueIds;
@@ -52,6 +53,7 @@ impl World {
             idle: CpuBits::of(nr_cpus, 0..nr_cpus),
             idle_cores: CpuBits::of(nr_cpus, 0..nr_cpus),
             nr_idle: nr_cpus,
+            idling: CpuBits::of(nr_cpus, 0..nr_cpus),
             near: Near::default(),
             online: CpuBits::of(nr_cpus, 0..nr_cpus),
             idle_cursor: NONE - 1,
@@ -59,6 +61,7 @@ impl World {
             this_cpu: 0,
             running: Running::Nothing,
             op_delay: 0,
+            cgroups: Cgroups::new(&scenario.cgroups),
             groups: Vec::new(),
             rings: super::work::Rings::default(),
             costs: scenario.costs.clone(),

@@ -30,6 +30,8 @@ pub struct Birth {
     pub cpu: u32,
     /// Its nice level.
     pub nice: i32,
+    /// Its control group.
+    pub cgroup: usize,
     /// Its process; 0: its own.
     pub tgid: u32,
     /// It is a kernel thread.
@@ -74,6 +76,7 @@ impl World {
         c.sim_cpu = birth.cpu as i32;
         c.scx.flags = 0;
         c.scx.slice = 0;
+        self.put_in(task, birth.cgroup);
         self.set_allowed(task, birth.allowed);
         self.tasks[task as usize].home_mask = self.tasks[task as usize].mask;
         self.note(Kind::Born, birth.cpu, task, pid as u64);
@@ -243,6 +246,20 @@ impl World {
                 world.tell_weight(from, task);
             }
         });
+    }
+
+    /// Moves a task to another control group.
+    pub fn change_cgroup(&mut self, task: TaskId, cgroup: usize) {
+        let from = self.interrupt_cpu(self.tasks[task as usize].cpu());
+        self.note(Kind::Change, from, task, cgroup as u64);
+        self.with_task_out(from, task, |world| world.put_in(task, cgroup));
+    }
+
+    fn put_in(&mut self, task: TaskId, cgroup: usize) {
+        let pointer = self.cgroups.pointer(cgroup);
+        let t = &mut self.tasks[task as usize];
+        t.cgroup = cgroup;
+        t.c_mut().sched_task_group = pointer;
     }
 
     fn set_allowed(&mut self, task: TaskId, allowed: CpuBits) {

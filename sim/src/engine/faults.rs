@@ -18,6 +18,8 @@ pub enum Fault {
     Affinity,
     /// A task's nice level changes.
     Weight,
+    /// A task is moved to another control group.
+    Regroup,
     /// A class above ours takes a CPU.
     Taken,
     /// A running task may not migrate for a while.
@@ -40,15 +42,18 @@ pub enum Undo {
     Affinity { task: TaskId, pid: i32, mask: usize },
     /// The task has its group's nice level again.
     Weight { task: TaskId, pid: i32 },
+    /// The task is back in its control group.
+    Regroup { task: TaskId, pid: i32 },
     /// The task may migrate again.
     Migration { task: TaskId, pid: i32 },
 }
 
 /// Faults that come at random, and how often, a second.
-const RANDOM: [Fault; 6] = [
+const RANDOM: [Fault; 7] = [
     Fault::Hotplug,
     Fault::Affinity,
     Fault::Weight,
+    Fault::Regroup,
     Fault::Taken,
     Fault::MigrationDisabled,
     Fault::StaleRequest,
@@ -62,6 +67,7 @@ impl World {
             Fault::Hotplug => self.faults.hotplug_per_s,
             Fault::Affinity => self.faults.affinity_per_s,
             Fault::Weight => self.faults.weight_per_s,
+            Fault::Regroup => self.faults.regroup_per_s,
             Fault::Taken => self.faults.rt_per_s,
             Fault::MigrationDisabled => self.faults.migration_disabled_per_s,
             Fault::StaleRequest => self.faults.stale_requests_per_s,
@@ -107,6 +113,7 @@ impl World {
             Fault::Hotplug => self.unplug_one(),
             Fault::Affinity => self.confine_one(),
             Fault::Weight => self.renice_one(),
+            Fault::Regroup => self.regroup_one(),
             Fault::Taken => {
                 let cpu = self.fault_stream.below(self.cpus.len() as u64) as u32;
                 let for_ns = self.fault_stream.between(MS, 20 * MS);
@@ -141,6 +148,11 @@ impl World {
                 let group = self.tasks[task as usize].role.group();
                 let nice = group.map_or(0, |group| self.groups[group as usize].nice);
                 self.set_nice(task, nice);
+            }
+            Undo::Regroup { task, pid } if same(self, task, pid) => {
+                let group = self.tasks[task as usize].role.group();
+                let home = group.map_or(0, |group| self.home_cgroup(group));
+                self.change_cgroup(task, home);
             }
             Undo::Migration { task, pid } if same(self, task, pid) => {
                 self.enable_migration(task, pid);
@@ -214,6 +226,15 @@ impl World {
         self.set_nice(task, nice);
         let back = self.fault_stream.between(MS, 500 * MS);
         self.after(back, Event::Undo(Undo::Weight { task, pid }));
+    }
+
+    fn regroup_one(&mut self) {
+        let Some(task) = self.any_task() else { return };
+        let pid = self.tasks[task as usize].c().pid;
+        let cgroup = self.fault_stream.below(self.cgroups.len() as u64);
+        self.change_cgroup(task, cgroup as usize);
+        let back = self.fault_stream.between(MS, 500 * MS);
+        self.after(back, Event::Undo(Undo::Regroup { task, pid }));
     }
 
     fn hold_one(&mut self) {

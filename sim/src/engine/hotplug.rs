@@ -49,6 +49,7 @@ impl World {
             let state = &mut self.cpus[cpu as usize];
             state.count_busy(now);
             (state.is_idle, state.idle_since) = (true, now);
+            self.idling.set(cpu, true);
             self.set_idle_bit(cpu, true);
         }
         let state = &mut self.cpus[cpu as usize];

@@ -280,6 +280,7 @@ impl World {
         state.count_busy(self.now);
         state.is_idle = true;
         state.idle_since = self.now;
+        self.idling.set(cpu, true);
         if self.loaded && !self.bypass {
             // SAFETY: the callback takes a CPU that exists.
             self.call(cpu, Running::Other, |ops| unsafe {
@@ -294,6 +295,7 @@ impl World {
         let state = &mut self.cpus[cpu as usize];
         state.count_busy(self.now);
         state.is_idle = false;
+        self.idling.set(cpu, false);
         if self.loaded && !self.bypass {
             // SAFETY: the callback takes a CPU that exists.
             self.call(cpu, Running::Other, |ops| unsafe {

@@ -123,6 +123,8 @@ pub struct Task {
     pub mask: usize,
     /// The mask it was born with.
     pub home_mask: usize,
+    /// Which of the world's control groups it is in.
+    pub cgroup: usize,
     /// Work left until it does something else, in ns.
     pub left_ns: Ns,
     /// The node of its memory, NONE until it first runs.
@@ -159,6 +161,7 @@ impl Task {
             allowed: CpuBits::empty(nr_cpus),
             mask: 0,
             home_mask: 0,
+            cgroup: 0,
             left_ns: 0,
             memory_node: NONE,
             warm_llc: NONE,

@@ -38,6 +38,7 @@ fn born(world: &mut World, cpus: &[u32]) -> TaskId {
         allowed: CpuBits::of(4, cpus.iter().copied()),
         cpu: cpus[0],
         nice: 0,
+        cgroup: 0,
         tgid: 0,
         kthread: false,
         memory_node: NONE,

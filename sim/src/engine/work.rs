@@ -71,6 +71,7 @@ impl World {
                 allowed: CpuBits::of(nr_cpus, mask.iter().copied()),
                 cpu,
                 nice: spec.nice,
+                cgroup: self.home_cgroup(group),
                 tgid: process,
                 kthread: spec.kthread,
                 memory_node: spec.memory_node.unwrap_or(NONE),
@@ -265,6 +266,7 @@ impl World {
             allowed: parent.allowed.clone(),
             cpu: parent.cpu(),
             nice: self.groups[group as usize].nice,
+            cgroup: parent.cgroup,
             tgid: 0,
             kthread: false,
             memory_node: NONE,
@@ -274,6 +276,12 @@ impl World {
             self.tasks[child as usize].left_ns = us(life_us);
             self.start_task(child, cpu);
         }
+    }
+
+    /// The control group that tasks of a group are born in.
+    pub(super) fn home_cgroup(&self, group: u32) -> usize {
+        let path = self.groups[group as usize].cgroup.as_deref();
+        path.map_or(0, |path| self.cgroups.index(path))
     }
 
     fn work_of(&self, task: TaskId) -> Option<(u32, Work)> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use scx_ballast::affinity::MaskTable;
 use scx_ballast::config::Config;
-use scx_ballast::entitlement::{CpuCapacity, Entitlements, Group, Problem, Solver, TaskClaim};
+use scx_ballast::entitlement::{CpuCapacity, Entitlements, Problem, Solver, TaskClaim};
 use scx_ballast::ids::{CpuId, GroupId};
 use scx_ballast::weight::weight_of_nice;
 
@@ -130,18 +130,14 @@ fn entitlements(scenario: &Scenario, world: &World, live: &[&Task]) -> Option<Ve
             weight: weight_of_nice(task.c().static_prio - 120),
             demand: group.work.demand()?,
             mask,
-            group: GroupId::ROOT,
+            group: GroupId(task.cgroup as u32),
         });
     }
-    let root = [Group {
-        parent: GroupId::ROOT,
-        weight: 100.0,
-        quota: f64::INFINITY,
-    }];
+    let tree = world.cgroups.tree();
     let problem = Problem {
         cpus: &cpus,
         masks: &masks,
-        groups: &root,
+        groups: &tree,
         tasks: &claims,
     };
     let mut owed = Entitlements::default();

@@ -2,10 +2,12 @@
 //! Reading a scenario, with errors of one line that name the field and the fix.
 //! Never repairs what is wrong.
 
+use scx_ballast::cgroups::ROOT_PATH;
 use scx_ballast::cpulist::CpuList;
 
-use super::{CheckConfig, Costs, Faults, Scenario, TaskGroup, Topology, Work};
+use super::{Cgroup, CheckConfig, Costs, Faults, Scenario, TaskGroup, Topology, Work};
 use crate::checks::Check;
+use crate::engine::cgroups::parent_of;
 
 /// As many CPUs as the scheduler can be loaded for.
 const MAX_CPUS: u64 = 8192;
@@ -41,6 +43,10 @@ pub fn validate(scenario: &Scenario) -> Result<(), String> {
     costs(&scenario.costs)?;
     faults(&scenario.faults)?;
     checks(&scenario.checks)?;
+    for nth in 0..scenario.cgroups.len() {
+        let (before, rest) = scenario.cgroups.split_at(nth);
+        cgroup(&rest[0], before).map_err(|error| format!("cgroups `{}`: {error}", rest[0].path))?;
+    }
     let nr_cpus = scenario.topology.nr_cpus();
     let count: u64 = scenario
         .tasks
@@ -52,6 +58,7 @@ pub fn validate(scenario: &Scenario) -> Result<(), String> {
     }
     for group in &scenario.tasks {
         task_group(group, nr_cpus, scenario.topology.nodes)
+            .and_then(|()| member(group, &scenario.cgroups))
             .map_err(|error| format!("tasks `{}`: {error}", group.name))?;
     }
     Ok(())
@@ -112,6 +119,7 @@ fn faults(faults: &Faults) -> Result<(), String> {
         ("hotplug_per_s", faults.hotplug_per_s),
         ("affinity_per_s", faults.affinity_per_s),
         ("weight_per_s", faults.weight_per_s),
+        ("regroup_per_s", faults.regroup_per_s),
         ("rt_per_s", faults.rt_per_s),
         ("migration_disabled_per_s", faults.migration_disabled_per_s),
         ("stale_requests_per_s", faults.stale_requests_per_s),
@@ -158,6 +166,32 @@ fn checks(checks: &CheckConfig) -> Result<(), String> {
             ))
         }
         None => Ok(()),
+    }
+}
+
+fn cgroup(group: &Cgroup, before: &[Cgroup]) -> Result<(), String> {
+    let mut names = group.path.split('/');
+    if names.next() != Some("") || names.any(|name| name.is_empty() || name.contains('\n')) {
+        return Err("path: give one such as /a or /a/b".to_owned());
+    }
+    let known = |path: &str| before.iter().any(|other| other.path == path);
+    if known(&group.path) {
+        return Err("path: it is there already".to_owned());
+    }
+    let parent = parent_of(&group.path);
+    if parent != ROOT_PATH && !known(parent) {
+        return Err(format!("path: declare {parent} before it"));
+    }
+    whole("weight", group.weight, 1, 10_000)?;
+    within("quota", group.quota.unwrap_or(1.0), 0.001, 8192.0)
+}
+
+fn member(group: &TaskGroup, cgroups: &[Cgroup]) -> Result<(), String> {
+    match &group.cgroup {
+        Some(path) if path != ROOT_PATH && !cgroups.iter().any(|one| one.path == *path) => {
+            Err(format!("cgroup: `{path}` is not declared in cgroups"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -293,6 +327,20 @@ mod tests {
                 "[faults]\nlate_kicks = 1.5",
                 "faults.late_kicks: 1.5; give 0 to 1",
             ),
+            ("[[cgroups]]\npath = 'a'", "cgroups `a`: path: give one"),
+            (
+                "[[cgroups]]\npath = '/a/b'",
+                "cgroups `/a/b`: path: declare /a before",
+            ),
+            (
+                "[[cgroups]]\npath = '/a'\nweight = 0",
+                "cgroups `/a`: weight: 0; give 1 to 10000",
+            ),
+            (
+                "[[cgroups]]\npath = '/a'\nquota = 0.0",
+                "cgroups `/a`: quota: 0; give",
+            ),
+            ("cgroup = '/a'", "tasks `a`: cgroup: `/a` is not declared"),
             ("[faults]\nrt_per_s = nan", "faults.rt_per_s: NaN; give"),
             (
                 "[checks]\noff = ['speed']",

@@ -56,6 +56,12 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
             one.tasks.remove(nth);
         });
     }
+    if !scenario.cgroups.is_empty() {
+        with(&|one| {
+            one.cgroups.clear();
+            one.tasks.iter_mut().for_each(|group| group.cgroup = None);
+        });
+    }
     for nth in 0..FAULTS {
         if *fault(&mut scenario.faults.clone(), nth) != 0.0 {
             with(&|one| *fault(&mut one.faults, nth) = 0.0);
@@ -84,13 +90,14 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     all
 }
 
-const FAULTS: usize = 10;
+const FAULTS: usize = 11;
 
 fn fault(faults: &mut Faults, nth: usize) -> &mut f64 {
     let all: [&mut f64; FAULTS] = [
         &mut faults.hotplug_per_s,
         &mut faults.affinity_per_s,
         &mut faults.weight_per_s,
+        &mut faults.regroup_per_s,
         &mut faults.rt_per_s,
         &mut faults.migration_disabled_per_s,
         &mut faults.late_kicks,
@@ -99,17 +106,5 @@ fn fault(faults: &mut Faults, nth: usize) -> &mut f64 {
         &mut faults.stale_requests_per_s,
         &mut faults.failed_allocations,
     ];
-    let [a, b, c, d, e, f, g, h, i, j] = all;
-    match nth {
-        0 => a,
-        1 => b,
-        2 => c,
-        3 => d,
-        4 => e,
-        5 => f,
-        6 => g,
-        7 => h,
-        8 => i,
-        _ => j,
-    }
+    all.into_iter().nth(nth).expect("below FAULTS")
 }
