@@ -3,7 +3,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CACHE := $(or $(BALLAST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scx_ballast)
-BPF_SOURCES = $(wildcard src/bpf/*.c src/bpf/*.h)
+BPF_SOURCES = $(wildcard src/bpf/*.c src/bpf/*.h sim/src/shim/*.h)
 
 # The steps of a target are in order: set up, then check, then build.
 .NOTPARALLEL:

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use log::{debug, info};
 
+use crate::cgroups::Cgroups;
 use crate::config::Config;
 use crate::domains::Layout;
 use crate::ids::{CpuId, DomainId};
@@ -79,8 +80,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon for the machine and the wishes in `config`.
+    /// A daemon for the machine and the wishes in `config`, among the control
+    /// groups of this machine.
     pub fn new(config: &Config) -> Daemon {
+        Daemon::among(config, Cgroups::of_this_machine())
+    }
+
+    /// A daemon among these control groups.
+    pub fn among(config: &Config, cgroups: Cgroups) -> Daemon {
         let half_life_ns = u64::try_from(config.load_half_life.as_nanos()).unwrap_or(u64::MAX);
         Daemon {
             layout: config.layout.clone(),
@@ -96,7 +103,7 @@ impl Daemon {
                 kick_greedy_under: config.kick_greedy_under_frac * 100.0,
             },
             tuning: None,
-            observer: Observer::new(config.layout.clone(), half_life_ns),
+            observer: Observer::new(config.layout.clone(), half_life_ns, cgroups),
             ledger: Ledger::default(),
             charger: Charger::default(),
             spare: Snapshot::default(),

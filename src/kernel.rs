@@ -9,8 +9,10 @@ use crate::demand::RowSample;
 use crate::ids::{CpuId, DomainId, TaskRef};
 
 pub mod exit;
+pub mod image;
 pub mod preflight;
 pub mod request;
+pub mod shared;
 pub mod skel;
 pub mod table;
 

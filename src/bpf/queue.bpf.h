@@ -248,6 +248,7 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 					    const struct own_queues *keys, u64 now)
 {
 	u64 ran_ns = elapsed_ns(tctx->run_since_ns, now);
+	struct ballast_clock *clock;
 	u64 key;
 
 	if (keys->domain_key == NO_KEY && keys->cpu_key == NO_KEY)
@@ -255,7 +256,13 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	if (fifo_sched)
 		return false;
 
-	key = tctx->vruntime + to_vtime(ran_ns, tctx->weight) + request_vtime(tctx);
+	/* Its lag is bounded here too, as if it queued: those it competes with had
+	 * theirs bounded when they did. */
+	key = tctx->vruntime + to_vtime(ran_ns, tctx->weight);
+	clock = clock_at(tctx->clock);
+	if (clock)
+		key = clamp_vruntime(clock, key, tctx->weight);
+	key += request_vtime(tctx);
 	if (tctx->confined_cpu)
 		return !key_before(keys->cpu_key, key) &&
 		       !key_before(keys->domain_key, confined_key(cpu, ran_ns));

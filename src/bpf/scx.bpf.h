@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * scx.bpf.h owns the way to the kernel: it is the one header through which all
- * BPF code reaches sched_ext. It must never hold policy.
+ * BPF code reaches sched_ext, or, in the simulator, what stands in for it. It must
+ * never hold policy.
  */
 #ifndef BALLAST_SCX_BPF_H
 #define BALLAST_SCX_BPF_H
 
+#ifdef BALLAST_SIM
+#include "shim.h"
+#else
 #include <scx/common.bpf.h>
 #include <scx/compat.bpf.h>
 #include <scx/enums.bpf.h>
+#endif
 
 #include "abi.h"
 

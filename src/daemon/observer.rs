@@ -27,11 +27,11 @@ pub(super) struct Observer {
     /// By slot: the generation and the CPUs the last plan owed it.
     owed: Vec<(u32, f64)>,
     rows: Vec<RowSample>,
-    pub(super) cgroups: Cgroups,
+    cgroups: Cgroups,
 }
 
 impl Observer {
-    pub fn new(layout: Layout, half_life_ns: u64) -> Observer {
+    pub fn new(layout: Layout, half_life_ns: u64, cgroups: Cgroups) -> Observer {
         let mut members = vec![Vec::new(); layout.domains.len()];
         for (cpu, domain) in &layout.cpu_domain {
             members[domain.index()].push(*cpu);
@@ -43,7 +43,7 @@ impl Observer {
             lags: Lags::default(),
             owed: Vec::new(),
             rows: Vec::new(),
-            cgroups: Cgroups::of_this_machine(),
+            cgroups,
         }
     }
 

@@ -167,6 +167,10 @@ impl Kernel for FakeKernel {
 }
 
 fn daemon(flags: &[&str]) -> Daemon {
+    daemon_among(Cgroups::new(None), flags)
+}
+
+fn daemon_among(cgroups: Cgroups, flags: &[&str]) -> Daemon {
     let machine = crate::topology::fake::FakeMachine::grid(2, 1, 4, 1)
         .read()
         .expect("a readable machine");
@@ -175,7 +179,8 @@ fn daemon(flags: &[&str]) -> Daemon {
         Ok(crate::cli::Parsed::Run(cli)) => *cli,
         other => panic!("{other:?}"),
     };
-    Daemon::new(&Config::from_cli(&cli, &machine).expect("a good configuration"))
+    let config = Config::from_cli(&cli, &machine).expect("a good configuration");
+    Daemon::among(&config, cgroups)
 }
 
 fn round(daemon: &mut Daemon, kernel: &mut FakeKernel, shares: &BTreeMap<CpuId, CpuShares>) {
@@ -309,8 +314,7 @@ fn tasks_are_in_the_groups_that_their_rows_name() {
     for (task, cgroup) in kernel.tasks.iter_mut().zip([20, ROOT_ID, 10]) {
         task.row.cgroup = cgroup;
     }
-    let mut daemon = daemon(&[]);
-    daemon.observer.cgroups = folders.groups();
+    let mut daemon = daemon_among(folders.groups(), &[]);
     let snapshot = daemon.begin_round(&mut kernel, &BTreeMap::new());
     let snapshot = snapshot.expect("the fake kernel never fails");
     let groups: Vec<u32> = snapshot.tasks.iter().map(|task| task.group.0).collect();
@@ -330,8 +334,7 @@ fn tasks_are_charged_by_what_their_groups_are_owed() {
     for (at, task) in kernel.tasks.iter_mut().enumerate() {
         task.row.cgroup = if at < 16 { 10 } else { 20 };
     }
-    let mut daemon = daemon(&[]);
-    daemon.observer.cgroups = folders.groups();
+    let mut daemon = daemon_among(folders.groups(), &[]);
     rounds(&mut daemon, &mut kernel, 2);
     // 2 CPUs for 16, 6 for 8; without groups each would be owed 1/3.
     for (at, task) in kernel.tasks.iter().enumerate() {

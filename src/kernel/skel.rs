@@ -11,16 +11,15 @@ use scx_utils::{
 };
 
 use super::exit::{self, Exit};
-use super::request;
-use super::table::{RowRead, Table, is_kworker, read_row};
-use super::{Beat, Counters, CpuRole, Kernel, Outcome, ReadReport, Ticket};
-use crate::abi::{self, ballast_cpu, ballast_domain, ballast_node, ballast_row};
+use super::image::{Constants, Tables, initial_roles, mask_words};
+use super::shared::SharedMemory;
+use super::table::Table;
+use super::{Beat, Counters, Kernel, Outcome, ReadReport, Ticket};
+use crate::abi;
 use crate::affinity::MaskTable;
 use crate::config::Config;
 use crate::demand::RowSample;
-use crate::domains::Layout;
 use crate::ids::{CpuId, DomainId, TaskRef};
-use crate::weight::weight_to_kernel;
 
 #[allow(missing_docs, clippy::all)]
 mod generated {
@@ -28,28 +27,12 @@ mod generated {
 }
 use generated::{BpfSkel, BpfSkelBuilder, OpenBpfSkel};
 
-/// A daemon silent for this many of its own periods counts as stalled: five
-/// survive a slow round on a loaded machine.
-const HEARTBEAT_PERIODS: u32 = 5;
-/// And never sooner than this, in ns: start-up alone may take a second.
-const HEARTBEAT_MIN_NS: u64 = 3_000_000_000;
-
-/// What a CPU may do for other domains.
-const ROLES: u32 =
-    abi::ballast_cpu_flags_BALLAST_CPU_DIRECT | abi::ballast_cpu_flags_BALLAST_CPU_KICK;
-
 /// The scheduler in the kernel. Detaches when dropped.
 pub struct Scheduler<'obj> {
     skel: BpfSkel<'obj>,
     link: Option<Link>,
-    rows: Table<ballast_row>,
-    row_masks: Table<u64>,
-    cpus: Table<ballast_cpu>,
-    /// One row's set of CPUs while it is read.
-    mask_words: Vec<u64>,
+    memory: SharedMemory,
     rows_used: u32,
-    sequence: u16,
-    without_kworkers: bool,
 }
 
 impl<'obj> Scheduler<'obj> {
@@ -68,26 +51,32 @@ impl<'obj> Scheduler<'obj> {
         skel.progs
             .scx_lib_init_probe
             .set_autoload(needs_prolog_probe());
-        set_constants(&mut skel, config);
+        set_constants(&mut skel, &Constants::of(config, std::process::id()));
         size_maps(&mut skel, config)?;
         set_ops(&mut skel, config);
         let skel = scx_ops_load!(skel, ballast, uei)?;
-        fill_maps(&skel, &config.layout)?;
+        fill_maps(&skel, &Tables::of(&config.layout)?)?;
+        let rows = config.max_tasks as usize;
+        let mask_words = rows * mask_words(&config.layout);
+        let nr_cpus = config.layout.nr_cpu_ids as usize;
+        let memory = SharedMemory::new(
+            config,
+            std::process::id(),
+            Table::map(as_fd(&skel.maps.rows), rows)?,
+            Table::map(as_fd(&skel.maps.row_masks), mask_words)?,
+            Table::map(as_fd(&skel.maps.cpus), nr_cpus)?,
+        );
         let mut scheduler = Scheduler {
-            rows: Table::map(as_fd(&skel.maps.rows), config.max_tasks as usize)?,
-            row_masks: Table::map(
-                as_fd(&skel.maps.row_masks),
-                config.max_tasks as usize * mask_words(&config.layout),
-            )?,
-            cpus: Table::map(as_fd(&skel.maps.cpus), config.layout.nr_cpu_ids as usize)?,
-            mask_words: vec![0; mask_words(&config.layout)],
+            memory,
             rows_used: 0,
-            sequence: 0,
-            without_kworkers: config.balanced_kworkers,
             link: None,
             skel,
         };
-        scheduler.place_cpus(&config.layout, initial_roles(config))?;
+        let online = online_cpus()?;
+        let is_online = |cpu: CpuId| online.contains(&cpu.index());
+        scheduler
+            .memory
+            .place_cpus(&config.layout, initial_roles(config), is_online)?;
         Ok(scheduler)
     }
 
@@ -127,55 +116,11 @@ impl<'obj> Scheduler<'obj> {
             dump: exit::text(dump),
         }
     }
-
-    /// Tells BPF where every CPU belongs, and which are online now.
-    fn place_cpus(&mut self, layout: &Layout, roles: u32) -> Result<()> {
-        for index in 0..self.cpus.len() {
-            let mut cpu = self.cpus.read(index);
-            cpu.domain = abi::ballast_limits_BALLAST_NONE;
-            cpu.node = abi::ballast_limits_BALLAST_NONE;
-            self.cpus.write(index, cpu);
-        }
-        let online = online_cpus()?;
-        for (cpu_id, domain) in &layout.cpu_domain {
-            let mut cpu = self.cpus.read(cpu_id.index());
-            cpu.domain = domain.0;
-            cpu.node = node_index(layout, *domain)?;
-            cpu.flags = roles;
-            if online.contains(&cpu_id.index()) {
-                cpu.flags |= abi::ballast_cpu_flags_BALLAST_CPU_ONLINE;
-            }
-            self.cpus.write(cpu_id.index(), cpu);
-        }
-        Ok(())
-    }
-
-    fn set_roles(&self, roles: &[CpuRole]) -> bool {
-        use std::sync::atomic::Ordering;
-        let mut changed = false;
-        for role in roles {
-            let flags = self.cpus.flags(role.cpu.index());
-            let old = flags.load(Ordering::SeqCst);
-            let mut new = old & !ROLES;
-            if role.direct {
-                new |= abi::ballast_cpu_flags_BALLAST_CPU_DIRECT;
-            }
-            if role.kick {
-                new |= abi::ballast_cpu_flags_BALLAST_CPU_KICK;
-            }
-            if new != old {
-                changed = true;
-                // Lost to a hotplug: the next tuning does it.
-                let _ = flags.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
-            }
-        }
-        changed
-    }
 }
 
 impl Kernel for Scheduler<'_> {
     fn beat(&mut self, beat: &Beat) -> Result<u64> {
-        let changed = self.set_roles(&beat.cpus);
+        let changed = self.memory.set_roles(&beat.cpus);
         let mut args = abi::ballast_beat_args {
             slice_ns: beat.slice_ns,
             preempt_margin_ns: beat.preempt_margin_ns,
@@ -195,68 +140,23 @@ impl Kernel for Scheduler<'_> {
         rows: &mut Vec<RowSample>,
     ) -> ReadReport {
         let mut report = ReadReport::default();
-        let words = &mut self.mask_words;
         rows.clear();
-        for slot in 0..self.rows_used.min(self.rows.len() as u32) {
-            let read = || self.rows.read(slot as usize);
-            let mask = || {
-                let first = slot as usize * words.len();
-                for (index, word) in (first..).zip(words.iter_mut()) {
-                    *word = self.row_masks.read(index);
-                }
-                masks.intern(words)
-            };
-            match read_row(slot, now_ns, read, mask) {
-                RowRead::Free => (),
-                RowRead::Torn => report.torn += 1,
-                RowRead::Whole(mut sample, flags) => {
-                    report.live += 1;
-                    let exempt = self.without_kworkers && is_kworker(flags);
-                    // The daemon goes ahead of the load anyway, wherever it is.
-                    if exempt || sample.tgid == std::process::id() {
-                        sample.pinned = true;
-                    }
-                    rows.push(sample);
-                }
-            }
+        for slot in 0..self.rows_used.min(self.memory.nr_rows()) {
+            self.memory.read_row(slot, now_ns, masks, rows, &mut report);
         }
         report
     }
 
     fn request(&mut self, task: TaskRef, target: DomainId) -> Option<Ticket> {
-        use std::sync::atomic::Ordering;
-        self.sequence = self.sequence.wrapping_add(1);
-        let ticket = request::ticket(task, target, self.sequence);
-        let row = self.rows.shared(task.slot);
-        if row.generation.load(Ordering::SeqCst) != task.generation {
-            return None;
-        }
-        row.request
-            .compare_exchange(0, ticket.word, Ordering::SeqCst, Ordering::SeqCst)
-            .ok()
-            .map(|_| ticket)
+        self.memory.request(task, target)
     }
 
     fn outcome(&self, ticket: &Ticket) -> Outcome {
-        use std::sync::atomic::Ordering;
-        let row = self.rows.shared(ticket.task.slot);
-        request::outcome(
-            ticket,
-            row.generation.load(Ordering::SeqCst),
-            row.answer.load(Ordering::SeqCst),
-        )
+        self.memory.outcome(ticket)
     }
 
     fn withdraw(&mut self, ticket: &Ticket) -> Outcome {
-        use std::sync::atomic::Ordering;
-        let row = self.rows.shared(ticket.task.slot);
-        match row
-            .request
-            .compare_exchange(ticket.word, 0, Ordering::SeqCst, Ordering::SeqCst)
-        {
-            Ok(_) => Outcome::Expired,
-            Err(_) => self.outcome(ticket),
-        }
+        self.memory.withdraw(ticket)
     }
 
     fn apply_queued(&mut self, source: DomainId) -> Result<u32> {
@@ -269,7 +169,7 @@ impl Kernel for Scheduler<'_> {
     }
 
     fn apply_running(&mut self, task: TaskRef) -> Result<()> {
-        if !self.rows.is_running(task.slot) {
+        if !self.memory.is_running(task.slot) {
             return Ok(());
         }
         let mut args = abi::ballast_prompt_args { slot: task.slot };
@@ -277,32 +177,15 @@ impl Kernel for Scheduler<'_> {
     }
 
     fn charge(&mut self, task: TaskRef, weight: Option<f64>) {
-        use std::sync::atomic::Ordering;
-        let weight = weight.map_or(0, weight_to_kernel);
-        let word = u64::from(task.generation) << 32 | u64::from(weight);
-        // With another task in the row by now, the generation voids it.
-        self.rows
-            .shared(task.slot)
-            .charged
-            .store(if weight == 0 { 0 } else { word }, Ordering::SeqCst);
+        self.memory.charge(task, weight);
     }
 
     fn counters(&self) -> Counters {
-        let mut totals = vec![0u64; abi::ballast_stat_BALLAST_NR_STATS as usize];
-        for index in 0..self.cpus.len() {
-            for (total, count) in totals.iter_mut().zip(self.cpus.read(index).stats) {
-                *total += count;
-            }
-        }
-        Counters(totals)
+        self.memory.counters()
     }
 
     fn is_online(&self, cpu: CpuId) -> bool {
-        self.cpus
-            .flags(cpu.index())
-            .load(std::sync::atomic::Ordering::SeqCst)
-            & abi::ballast_cpu_flags_BALLAST_CPU_ONLINE
-            != 0
+        self.memory.is_online(cpu)
     }
 
     fn has_exited(&self) -> bool {
@@ -351,65 +234,34 @@ fn as_fd<'a, T>(map: &'a libbpf_rs::MapImpl<'_, T>) -> std::os::fd::BorrowedFd<'
     std::os::fd::AsFd::as_fd(map)
 }
 
-/// Until the tuner knows better: any CPU, for what the flags do not forbid.
-fn initial_roles(config: &Config) -> u32 {
-    let mut roles = 0;
-    if config.direct_greedy_under_frac > 0.0 {
-        roles |= abi::ballast_cpu_flags_BALLAST_CPU_DIRECT;
-    }
-    if config.kick_greedy_under_frac > 0.0 {
-        roles |= abi::ballast_cpu_flags_BALLAST_CPU_KICK;
-    }
-    roles
-}
-
-/// u64 words of a set of CPUs.
-fn mask_words(layout: &Layout) -> usize {
-    (layout.nr_cpu_ids as usize).div_ceil(64)
-}
-
-/// Position in `layout.nodes` of the node that holds `domain`.
-fn node_index(layout: &Layout, domain: DomainId) -> Result<u32> {
-    let node = layout.domains[domain.index()].node;
-    layout
-        .nodes
-        .iter()
-        .position(|candidate| candidate.id == node)
-        .map(|index| index as u32)
-        .ok_or_else(|| anyhow!("{domain} is in {node}, which the layout does not hold"))
-}
-
 fn online_cpus() -> Result<Vec<usize>> {
     let path = "/sys/devices/system/cpu/online";
     let list = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
     scx_utils::read_cpulist(list.trim()).with_context(|| format!("reading {path}"))
 }
 
-fn set_constants(skel: &mut OpenBpfSkel<'_>, config: &Config) {
-    let layout = &config.layout;
-    let silence = config.tune_interval * HEARTBEAT_PERIODS;
-    let silence_ns = u64::try_from(silence.as_nanos()).unwrap_or(u64::MAX);
+fn set_constants(skel: &mut OpenBpfSkel<'_>, constants: &Constants) {
     let Some(rodata) = skel.maps.rodata_data.as_mut() else {
         unreachable!("the object has constants");
     };
-    rodata.nr_cpu_ids = layout.nr_cpu_ids;
-    rodata.nr_domains = layout.domains.len() as u32;
-    rodata.nr_nodes = layout.nodes.len() as u32;
-    rodata.max_rows = config.max_tasks;
-    rodata.mask_words = mask_words(layout) as u32;
-    rodata.fifo_sched = config.fifo_sched;
-    rodata.kthreads_local = config.kthreads_local;
-    rodata.direct_greedy = config.direct_greedy_under_frac > 0.0;
-    rodata.kick_greedy = config.kick_greedy_under_frac > 0.0;
-    rodata.direct_greedy_numa = config.direct_greedy_numa;
-    rodata.mempolicy_affinity = config.mempolicy_affinity;
-    rodata.greedy_threshold = config.greedy_threshold;
-    rodata.greedy_threshold_x_numa = config.greedy_threshold_x_numa;
-    rodata.steal_after_node_ns = config.steal_after_node_ns;
-    rodata.steal_after_numa_ns = config.steal_after_numa_ns;
-    rodata.heartbeat_timeout_ns = silence_ns.max(HEARTBEAT_MIN_NS);
-    rodata.daemon_tgid = std::process::id();
-    rodata.cpuperf = config.perf.unwrap_or(abi::ballast_limits_BALLAST_NONE);
+    rodata.nr_cpu_ids = constants.nr_cpu_ids;
+    rodata.nr_domains = constants.nr_domains;
+    rodata.nr_nodes = constants.nr_nodes;
+    rodata.max_rows = constants.max_rows;
+    rodata.mask_words = constants.mask_words;
+    rodata.fifo_sched = constants.fifo_sched;
+    rodata.kthreads_local = constants.kthreads_local;
+    rodata.direct_greedy = constants.direct_greedy;
+    rodata.direct_greedy_numa = constants.direct_greedy_numa;
+    rodata.kick_greedy = constants.kick_greedy;
+    rodata.mempolicy_affinity = constants.mempolicy_affinity;
+    rodata.greedy_threshold = constants.greedy_threshold;
+    rodata.greedy_threshold_x_numa = constants.greedy_threshold_x_numa;
+    rodata.steal_after_node_ns = constants.steal_after_node_ns;
+    rodata.steal_after_numa_ns = constants.steal_after_numa_ns;
+    rodata.heartbeat_timeout_ns = constants.heartbeat_timeout_ns;
+    rodata.daemon_tgid = constants.daemon_tgid;
+    rodata.cpuperf = constants.cpuperf;
 }
 
 fn size_maps(skel: &mut OpenBpfSkel<'_>, config: &Config) -> Result<()> {
@@ -452,49 +304,17 @@ fn set_ops(skel: &mut OpenBpfSkel<'_>, config: &Config) {
 }
 
 /// Fills the maps that never change while the scheduler is loaded.
-fn fill_maps(skel: &BpfSkel<'_>, layout: &Layout) -> Result<()> {
-    let mut first_cpu = 0u32;
-    for domain in &layout.domains {
-        // With those that are offline: they may come back.
-        let members = layout.cpu_domain.iter().filter(|(_, id)| **id == domain.id);
-        let mut nr_cpus = 0;
-        for (cpu, _) in members {
-            put(&skel.maps.domain_cpus, first_cpu + nr_cpus, &cpu.0)?;
-            nr_cpus += 1;
-        }
-        // SAFETY: the struct holds integers only.
-        let mut value: ballast_domain = unsafe { std::mem::zeroed() };
-        value.node = node_index(layout, domain.id)?;
-        value.first_cpu = first_cpu;
-        value.nr_cpus = nr_cpus;
-        put(&skel.maps.domains, domain.id.0, &value)?;
-        first_cpu += nr_cpus;
-    }
-    for (index, node) in layout.nodes.iter().enumerate() {
-        let value = ballast_node {
-            id: node.id.0,
-            first_domain: node.first_domain.0,
-            nr_domains: node.nr_domains,
-        };
-        put(&skel.maps.nodes, index as u32, &value)?;
-        for (nth, other) in by_distance(layout, index).into_iter().enumerate() {
-            let key = (index * layout.nodes.len() + nth) as u32;
-            put(&skel.maps.node_order, key, &(other as u32))?;
-        }
-    }
-    Ok(())
+fn fill_maps(skel: &BpfSkel<'_>, tables: &Tables) -> Result<()> {
+    fill(&skel.maps.domain_cpus, &tables.domain_cpus)?;
+    fill(&skel.maps.domains, &tables.domains)?;
+    fill(&skel.maps.nodes, &tables.nodes)?;
+    fill(&skel.maps.node_order, &tables.node_order)
 }
 
-/// All nodes, nearest to the one at `index` first; the node itself leads.
-fn by_distance(layout: &Layout, index: usize) -> Vec<usize> {
-    let here = &layout.nodes[index];
-    let mut order: Vec<usize> = (0..layout.nodes.len()).collect();
-    order.sort_by_key(|&other| {
-        let id = layout.nodes[other].id;
-        let distance = here.distance.get(&id).copied().unwrap_or(u32::MAX);
-        (other != index, distance, id)
-    });
-    order
+fn fill<T>(map: &impl MapCore, values: &[T]) -> Result<()> {
+    (0u32..)
+        .zip(values)
+        .try_for_each(|(key, value)| put(map, key, value))
 }
 
 fn put<T>(map: &impl MapCore, key: u32, value: &T) -> Result<()> {

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command: a scenario in, a table, JSON or a trace out.
+//! Never simulates anything itself.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use ballast_sim::object::{DEFECTS, Defect};
+use ballast_sim::run::{Options, Outcome, Ran, config, run};
+use ballast_sim::scenario::{Balancer, Scenario, parse};
+use ballast_sim::{report, swarm};
+use clap::{Args, Parser, Subcommand};
+
+/// Runs scx_ballast, as it ships, on a machine that need not exist.
+///
+/// The same scenario and seed give the same output, to the byte.
+///
+/// Exit codes: 0 every check was kept, 1 one was not or the run failed, 2 bad usage
+/// or scenario.
+#[derive(Parser)]
+#[command(
+    name = "ballast-sim",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The scenario, as TOML. See docs/simulator.md.
+    #[arg(required = true)]
+    scenario: Option<PathBuf>,
+    /// Instead of the scenario's seed.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Write what happened to FILE, for ui.perfetto.dev.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Print how fast it ran on stderr.
+    #[arg(long)]
+    speed: bool,
+    /// Put a defect of sim/defects.toml into the scheduler.
+    #[arg(long, value_name = "NAME")]
+    defect: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a random scenario with faults for each of many seeds
+    Swarm {
+        /// How many seeds.
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        seeds: u64,
+        /// The first one.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        first: u64,
+        /// Run each twice and compare.
+        #[arg(long)]
+        twice: bool,
+        /// Print the smallest scenario found that fails as the first failing seed does.
+        #[arg(long)]
+        minimise: bool,
+        /// Put a defect of sim/defects.toml into the scheduler.
+        #[arg(long, value_name = "NAME")]
+        defect: Option<String>,
+    },
+    /// Print the scenario of a seed of the swarm, as TOML
+    Scenario {
+        /// The seed.
+        seed: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            eprintln!("{line} (ballast-sim --help tells more)");
+            return ExitCode::from(2);
+        }
+        Err(text) => {
+            // A closed stdout is not our error.
+            let _ = text.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let result = match cli.command {
+        None => scenario(&cli.run),
+        Some(Command::Swarm {
+            seeds,
+            first,
+            twice,
+            minimise,
+            defect,
+        }) => find_defect(defect.as_deref())
+            .and_then(|defect| many(first..first + seeds, twice, minimise, defect)),
+        Some(Command::Scenario { seed }) => print_scenario(seed),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(Error::Usage(line)) => {
+            eprintln!("error: {line}");
+            ExitCode::from(2)
+        }
+        Err(Error::Run(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Why a command could not be carried out.
+enum Error {
+    /// What was asked for makes no sense: one line.
+    Usage(String),
+    Run(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Error {
+        Error::Run(error)
+    }
+}
+
+fn find_defect(name: Option<&str>) -> Result<Option<&'static Defect>, Error> {
+    let Some(name) = name else { return Ok(None) };
+    let found = DEFECTS.iter().find(|defect| defect.name == name);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<&str> = DEFECTS.iter().map(|defect| defect.name).collect();
+        Error::Usage(format!(
+            "--defect: `{name}`; give one of {}",
+            names.join(", ")
+        ))
+    })
+}
+
+fn read(path: &Path) -> Result<Scenario, Error> {
+    let usage = |error: String| Error::Usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+    let scenario = parse(&text).map_err(usage)?;
+    config(&scenario.flags, &scenario.topology)
+        .map_err(|error| usage(error.root_cause().to_string()))?;
+    Ok(scenario)
+}
+
+/// Runs one scenario; true if every check was kept.
+fn scenario(args: &RunArgs) -> Result<bool, Error> {
+    let Some(path) = &args.scenario else {
+        return Err(Error::Usage("give a scenario".to_owned()));
+    };
+    let scenario = read(path)?;
+    let options = Options {
+        seed: args.seed,
+        defect: find_defect(args.defect.as_deref())?,
+        trace: args.trace.is_some(),
+        balancer: None,
+    };
+    let ran = run(&scenario, options)?;
+    if let Some(path) = &args.trace {
+        write_trace(&ran, path)?;
+    }
+    if args.speed {
+        print_speed(&ran);
+    }
+    let mut outcomes = vec![ran.outcome];
+    if scenario.baselines {
+        for balancer in Balancer::ALL {
+            if balancer.name() != outcomes[0].balancer {
+                let options = Options {
+                    balancer: Some(balancer),
+                    trace: false,
+                    ..options
+                };
+                outcomes.push(run(&scenario, options)?.outcome);
+            }
+        }
+    }
+    print(&outcomes, args.json)?;
+    Ok(outcomes[0].is_good())
+}
+
+fn write_trace(ran: &Ran, path: &Path) -> Result<()> {
+    let writing = || format!("writing {}", path.display());
+    let file = File::create(path).with_context(writing)?;
+    let mut out = BufWriter::new(file);
+    ran.trace.write(&mut out).with_context(writing)?;
+    out.flush().with_context(writing)
+}
+
+/// On stderr: wall time is no part of the result.
+fn print_speed(ran: &Ran) {
+    let outcome = &ran.outcome;
+    eprintln!(
+        "{:.2} s of wall time, {:.2} for each simulated second; {:.0} events a second, {:.0} ns each",
+        ran.wall_s,
+        ran.wall_s / outcome.seconds,
+        outcome.events as f64 / ran.wall_s,
+        ran.wall_s * 1e9 / outcome.events as f64
+    );
+}
+
+fn print(outcomes: &[Outcome], json: bool) -> Result<()> {
+    let mut text = String::new();
+    if json {
+        text = match outcomes {
+            [one] => serde_json::to_string_pretty(one),
+            all => serde_json::to_string_pretty(all),
+        }
+        .context("writing JSON")?;
+        text.push('\n');
+    } else {
+        text.push_str(&report::table(&outcomes[0]));
+        if outcomes.len() > 1 {
+            text.push('\n');
+            text.push_str(&report::comparison(outcomes));
+        }
+    }
+    // A closed stdout is not our error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+/// Runs the swarm; true if no seed failed.
+fn many(
+    seeds: std::ops::Range<u64>,
+    twice: bool,
+    minimise: bool,
+    defect: Option<&'static Defect>,
+) -> Result<bool, Error> {
+    let (mut failed, mut events, count) = (Vec::new(), 0, seeds.end - seeds.start);
+    for seed in seeds {
+        let outcome = swarm::run_seed(seed, defect)?;
+        events += outcome.events;
+        if twice && swarm::run_seed(seed, defect)?.hash != outcome.hash {
+            println!("seed {seed}: two runs differ");
+            failed.push((seed, "determinism"));
+        }
+        for failure in &outcome.failures {
+            println!(
+                "seed {seed}: {} at {:.6} s: {}",
+                failure.check, failure.at_s, failure.text
+            );
+        }
+        if let Some((check, _)) = outcome.failed.first_key_value() {
+            failed.push((seed, *check));
+        }
+    }
+    println!("{count} seeds, {events} events, {} failed", failed.len());
+    if let (Some((seed, check)), true) = (failed.first(), minimise) {
+        let (smallest, runs) = swarm::minimise(&swarm::scenario(*seed), check, defect)?;
+        println!("# seed {seed} still fails `{check}` as this, found in {runs} runs:");
+        print_toml(&smallest)?;
+    }
+    Ok(failed.is_empty())
+}
+
+fn print_scenario(seed: u64) -> Result<bool, Error> {
+    print_toml(&swarm::scenario(seed))?;
+    Ok(true)
+}
+
+fn print_toml(scenario: &Scenario) -> Result<()> {
+    let text = toml::to_string(scenario).context("writing TOML")?;
+    // A closed stdout is not our error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command as a user meets it: exit codes, one line for what is wrong, files.
+//! Never looks into the library.
+
+use std::process::{Command, Output};
+
+fn sim(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ballast-sim"))
+        .args(args)
+        .output()
+        .expect("runs")
+}
+
+fn spinners() -> String {
+    format!("{}/scenarios/spinners.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_scenario_prints_the_same_bytes_twice_and_others_with_another_seed() {
+    let path = spinners();
+    let first = sim(&[&path, "--seed", "7"]);
+    assert!(first.status.success());
+    assert_eq!(first.stdout, sim(&[&path, "--seed", "7"]).stdout);
+    assert_ne!(first.stdout, sim(&[&path, "--seed", "8"]).stdout);
+    let text = String::from_utf8(first.stdout).expect("UTF-8");
+    assert!(text.contains("checks: all kept"), "{text}");
+}
+
+#[test]
+fn json_holds_the_shares() {
+    let output = sim(&[&spinners(), "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let received = json["groups"][0]["received"].as_f64().expect("a number");
+    assert!((received - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn a_trace_is_json_that_perfetto_reads() {
+    let path = std::env::temp_dir().join(format!("ballast-sim-{}.json", std::process::id()));
+    let output = sim(&[&spinners(), "--trace", path.to_str().expect("UTF-8")]);
+    assert!(output.status.success());
+    let text = std::fs::read_to_string(&path).expect("written");
+    std::fs::remove_file(&path).expect("removed");
+    let trace: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    assert!(events.iter().filter(|event| event["ph"] == "X").count() > 50);
+}
+
+#[test]
+fn what_is_wrong_is_one_line_and_exit_code_2() {
+    let folder = std::env::temp_dir();
+    let bad = folder.join(format!("ballast-sim-bad-{}.toml", std::process::id()));
+    std::fs::write(&bad, "name = 'x'\nseconds = -1\n").expect("written");
+    let bad_flags = folder.join(format!("ballast-sim-flags-{}.toml", std::process::id()));
+    std::fs::write(
+        &bad_flags,
+        "name = 'x'\nseconds = 1\nflags = ['--interval', '0']\n",
+    )
+    .expect("written");
+    let (bad, bad_flags) = (
+        bad.to_str().expect("UTF-8"),
+        bad_flags.to_str().expect("UTF-8"),
+    );
+    for (args, part) in [
+        (&[bad][..], "seconds: -1; give 0.001 to 3600"),
+        (&[bad_flags], "--interval"),
+        (&["/nonexistent.toml"], "/nonexistent.toml: "),
+        (&["--colour"], "--colour"),
+        (
+            &[&spinners(), "--defect", "none"],
+            "--defect: `none`; give one of",
+        ),
+    ] {
+        let output = sim(args);
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(output.stdout.is_empty());
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+    std::fs::remove_file(bad).expect("removed");
+    std::fs::remove_file(bad_flags).expect("removed");
+}
+
+#[test]
+fn a_swarm_with_a_defect_fails_and_shows_the_smallest_scenario() {
+    let args = [
+        "swarm",
+        "--seeds",
+        "3",
+        "--minimise",
+        "--defect",
+        "swapped-weights",
+    ];
+    let output = sim(&args);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("rows at") && text.contains("[topology]"),
+        "{text}"
+    );
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The library of scenarios: every rule kept, and what each is there to show.
+//! Never runs the largest ones twice.
+
+use std::path::{Path, PathBuf};
+
+use ballast_sim::run::{Options, Outcome, run};
+use ballast_sim::scenario::{Balancer, Scenario, parse};
+
+fn library() -> Vec<PathBuf> {
+    files_in("scenarios")
+}
+
+fn files_in(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(folder).expect("a folder of scenarios");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn read(path: &Path) -> Scenario {
+    let text = std::fs::read_to_string(path).expect("readable");
+    parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn named(name: &str) -> Scenario {
+    let paths = library();
+    let path = paths
+        .iter()
+        .find(|path| path.file_stem().is_some_and(|stem| stem == name));
+    read(path.expect("a scenario of that name"))
+}
+
+fn outcome(scenario: &Scenario, balancer: Balancer) -> Outcome {
+    let options = Options {
+        balancer: Some(balancer),
+        ..Options::default()
+    };
+    run(scenario, options).expect("runs").outcome
+}
+
+#[test]
+fn every_scenario_keeps_every_rule() {
+    assert!(library().len() >= 10);
+    for path in library() {
+        let outcome = outcome(&read(&path), Balancer::Ballast);
+        assert!(
+            outcome.is_good(),
+            "{}: {:#?}",
+            path.display(),
+            outcome.failures
+        );
+    }
+}
+
+#[test]
+fn what_failed_once_keeps_every_rule() {
+    for path in files_in("regressions") {
+        let outcome = outcome(&read(&path), Balancer::Ballast);
+        let failures = outcome.failures;
+        assert!(failures.is_empty(), "{}: {failures:#?}", path.display());
+    }
+}
+
+#[test]
+fn small_scenarios_give_the_same_bytes_twice() {
+    for name in [
+        "spinners",
+        "infeasible",
+        "wakers",
+        "faults",
+        "noisy-neighbour",
+    ] {
+        let scenario = named(name);
+        let json = || {
+            let outcome = outcome(&scenario, scenario.balancer);
+            serde_json::to_string(&outcome).expect("JSON")
+        };
+        assert_eq!(json(), json(), "{name}");
+    }
+}
+
+#[test]
+fn an_infeasible_weight_gets_a_cpu_and_the_rest_their_share() {
+    let scenario = named("infeasible");
+    let ours = outcome(&scenario, Balancer::Ballast);
+    assert!((ours.groups[0].received - 1.0).abs() < 0.01);
+    assert!((ours.groups[1].received - 7.0 / 15.0).abs() < 0.01);
+    let error = |balancer| outcome(&scenario, balancer).share_error.expect("spinners");
+    assert!(ours.share_error.expect("spinners") < error(Balancer::Rusty));
+    assert!(error(Balancer::Rusty) < error(Balancer::Null));
+}
+
+#[test]
+fn costs_cost() {
+    let mut scenario = named("spinners");
+    scenario.tasks[0].count = 16;
+    scenario.tasks[0].memory_node = Some(0);
+    let progress = |scenario: &Scenario| {
+        let groups = outcome(scenario, Balancer::Ballast).groups;
+        groups.iter().map(|group| group.progress).sum::<f64>()
+    };
+    let normal = progress(&scenario);
+    for change in [
+        |one: &mut Scenario| one.costs.remote_slowdown_pct = 100,
+        |one: &mut Scenario| one.costs.switch_ns = 100_000,
+        |one: &mut Scenario| one.costs.queue_lock_ns = 200_000,
+    ] {
+        let mut dearer = scenario.clone();
+        change(&mut dearer);
+        assert!(progress(&dearer) < 0.99 * normal);
+    }
+}
+
+#[test]
+fn a_balancer_that_does_nothing_fails_the_settling_checks() {
+    let mut scenario = named("infeasible");
+    scenario.flags = vec!["--no-load-balance".to_owned()];
+    let failed = outcome(&scenario, Balancer::Ballast).failed;
+    assert!(
+        failed.contains_key("settle") && failed.contains_key("lag"),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn a_stalled_daemon_is_noticed_by_bpf_and_its_return_too() {
+    let outcome = outcome(&named("stalled-daemon"), Balancer::Ballast);
+    assert!(outcome.is_good(), "{:?}", outcome.failures);
+    assert!(outcome.rounds < 6 && outcome.moves.applied > 0);
+}
