@@ -6,6 +6,7 @@ mod attach;
 mod brain;
 mod cgroups;
 mod crash;
+mod fidelity;
 mod flags;
 mod knob_output;
 mod knob_queues;
@@ -79,6 +80,7 @@ pub fn all() -> Vec<Test> {
         stress::TESTS,
         crash::TESTS,
         topologies::TESTS,
+        fidelity::TESTS,
         knob_queues::TESTS,
         knob_stealing::TESTS,
         knob_tasks::TESTS,

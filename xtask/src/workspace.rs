@@ -8,9 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Our programs in the guest.
-const PROGRAMS: [&str; 3] = ["scx_ballast", "ballast-load", "guest-test"];
+const PROGRAMS: [&str; 4] = ["scx_ballast", "ballast-load", "guest-test", "ballast-sim"];
 /// The packages they come from.
-const PACKAGES: [&str; 2] = ["scx_ballast", "ballast-guest"];
+const PACKAGES: [&str; 3] = ["scx_ballast", "ballast-guest", "ballast-sim"];
 
 /// Builds our programs if asked to, and returns those there are; says which are missing.
 ///
