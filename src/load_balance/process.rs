@@ -5,42 +5,85 @@
 // Not std's hasher: the keys are ours, and there are two for every thread.
 use rustc_hash::FxHashMap;
 
-use super::board::{Item, LEAST};
+use super::board::LEAST;
 use super::machine::Machine;
 
-/// CPUs of each process of several threads in each domain and on each node.
+/// No thread.
+const NOBODY: u32 = u32::MAX;
+
+/// CPUs of each process of several threads in each domain and on each node, as
+/// far as anybody has asked: few plans look at more than some of the processes.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    /// Threads with a share, by process.
-    threads: FxHashMap<u32, u32>,
+    /// The last thread with a share of each process; once all are linked.
+    last: FxHashMap<u32, u32>,
+    /// Of each thread, the one before it of its process, or [`NOBODY`].
+    before: Vec<u32>,
+    are_linked: bool,
+    /// Processes that were gathered, and whether they have several threads.
+    several: FxHashMap<u32, bool>,
     by_domain: FxHashMap<(u32, usize), f64>,
     by_node: FxHashMap<(u32, usize), f64>,
 }
 
 impl Processes {
-    /// No process is anywhere.
-    pub fn clear(&mut self) {
-        self.threads.clear();
+    /// Nothing is known.
+    pub fn forget(&mut self) {
+        self.are_linked = false;
+        self.several.clear();
         self.by_domain.clear();
         self.by_node.clear();
     }
 
-    /// Starts over with these tasks.
-    pub fn place(&mut self, items: &[Item], machine: &Machine) {
-        self.clear();
-        let counts = || items.iter().filter(|item| item.share >= LEAST);
-        for item in counts() {
-            *self.threads.entry(item.process).or_default() += 1;
-        }
-        for item in counts() {
-            if let Some(place) = item.place.filter(|_| self.has_several(item.process)) {
-                self.add(item.process, place, machine.node(place), item.share);
+    /// Whether it is known who the threads of each process are.
+    pub fn are_linked(&self) -> bool {
+        self.are_linked
+    }
+
+    /// Links the threads of each process. `threads`: process and share of each.
+    pub fn link(&mut self, threads: impl Iterator<Item = (u32, f64)>) {
+        self.are_linked = true;
+        self.last.clear();
+        self.before.clear();
+        // Threads of a process often follow each other, which spares the map.
+        let mut open: Option<(u32, u32)> = None;
+        for (number, (process, share)) in (0u32..).zip(threads) {
+            let mut before = NOBODY;
+            if share >= LEAST {
+                before = match open {
+                    Some((of, last)) if of == process => last,
+                    _ => {
+                        self.last.extend(open);
+                        self.last.get(&process).copied().unwrap_or(NOBODY)
+                    }
+                };
+                open = Some((process, number));
             }
+            self.before.push(before);
+        }
+        self.last.extend(open);
+    }
+
+    /// Finds out where the threads of a process are, unless that is known.
+    /// `find` tells domain, node and share of a thread, if it is anywhere.
+    pub fn gather(&mut self, process: u32, find: impl Fn(u32) -> Option<(usize, usize, f64)>) {
+        if self.several.contains_key(&process) {
+            return;
+        }
+        let before = |thread: u32| self.before[thread as usize];
+        let mut thread = self.last.get(&process).copied().unwrap_or(NOBODY);
+        let several = thread != NOBODY && before(thread) != NOBODY;
+        self.several.insert(process, several);
+        while several && thread != NOBODY {
+            if let Some((domain, node, share)) = find(thread) {
+                self.add(process, domain, node, share);
+            }
+            thread = self.before[thread as usize];
         }
     }
 
     fn has_several(&self, process: u32) -> bool {
-        self.threads.get(&process).is_some_and(|&count| count > 1)
+        self.several.get(&process).is_some_and(|&several| several)
     }
 
     /// A thread of a process goes from one domain to another.
