@@ -61,7 +61,7 @@ pub(super) struct Seat {
     pub side: Side,
     /// What it owed in the snapshot.
     pub before: f64,
-    /// Movable items with a share, by share and then by row.
+    /// Items with a share that can go somewhere else, by share and then by row.
     pub sorted: Vec<Entry>,
     /// Σ share · lag of its items, in CPUs · ms.
     pub lag: f64,
@@ -338,6 +338,12 @@ impl<'a> Board<'a> {
             .set(self.looks.get().saturating_add(tasks as u64));
     }
 
+    /// The largest share in the list of a domain.
+    pub fn largest_in(&self, seat: usize) -> f64 {
+        let last = self.seats[seat].sorted.last();
+        last.map_or(0.0, |entry| entry.share)
+    }
+
     /// SLIT distance between the nodes of two domains.
     pub fn distance(&self, from: usize, to: usize) -> u32 {
         self.machine.distance(from, to)
@@ -373,7 +379,8 @@ impl<'a> Board<'a> {
             }
             let task = &self.snapshot.tasks[self.order[number as usize] as usize];
             let share = self.share(number);
-            if task.movable && self.is_worth_moving(share) {
+            let can_go = task.movable && self.reach.allows_others(task.mask, place as usize);
+            if can_go && self.is_worth_moving(share) {
                 self.seats[place as usize].sorted.push(Entry {
                     share,
                     lag_ms: task.lag_ms,
