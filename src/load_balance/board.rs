@@ -417,8 +417,7 @@ impl<'a> Board<'a> {
             );
         }
         processes.gather(entry.process, |number| {
-            let place = self.place(number)?;
-            Some((place, self.machine.node(place), self.share(number)))
+            Some((self.place(number)?, self.share(number)))
         });
         processes.torn(entry.process, entry.share, &self.machine, from, to)
     }
@@ -456,7 +455,7 @@ impl<'a> Board<'a> {
         }
         self.processes
             .get_mut()
-            .carry(item.task.process, item.share, &self.machine, from, to);
+            .carry(item.task.process, item.share, from, to);
         let lag = item.share * item.task.lag_ms;
         self.clock += 1;
         let away = |seat: usize| match item.origin {
