@@ -126,7 +126,7 @@ pub fn plan(snapshot: &Snapshot, config: &Config) -> Plan {
 /// Evacuates and settles, or, where that finds nothing to do, rotates.
 fn balance(board: &mut Board, levels: &mut Levels, rotation: &mut Rotation) {
     if board.has_evacuees || !levels.are_settled(board) {
-        board.prepare();
+        board.list(|_| true);
         if board.has_evacuees {
             evacuate::evacuate(board);
         }

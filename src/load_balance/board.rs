@@ -2,7 +2,7 @@
 //! The board a plan is worked out on: who is where, and what each domain owes.
 //! Never decides what to move; it keeps sums and lists true while others do.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use super::machine::Machine;
 use super::process::Processes;
@@ -16,25 +16,40 @@ use crate::ids::{DomainId, MaskId, NodeId};
 /// far below what can be measured, far above rounding.
 pub(super) const LEAST: f64 = 1e-6;
 
+/// The place of an item whose domain is unknown.
+const NOWHERE: u32 = u32::MAX;
+
 /// A task on the board. Items are numbered in the order of their rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Item {
+pub(super) struct Item<'a> {
     /// Its place in the snapshot.
     pub index: usize,
+    pub task: &'a Task,
     /// Entitlement, CPUs.
     pub share: f64,
     /// Its domain now, as an index of the board; `None` if unknown.
     pub place: Option<usize>,
     /// Its domain in the snapshot.
     pub origin: Option<usize>,
-    /// Whether this plan has moved it.
-    pub moved: bool,
-    // What every search asks of its task, to spare the way there.
+}
+
+/// An item in the list of its domain, with what every search asks of it: tasks
+/// lie far apart in memory, and fetching them would be most of a search.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub share: f64,
+    pub lag_ms: f64,
+    pub item: u32,
     pub mask: MaskId,
     pub process: u32,
-    pub movable: bool,
-    /// Whether it was moved so lately that it should stay.
-    pub is_fresh: bool,
+    pub moved_ago_rounds: u32,
+}
+
+impl Entry {
+    /// Lists are sorted by this. Shares are >= 0: their bits sort as numbers.
+    fn key(&self) -> (u64, u32) {
+        (self.share.to_bits(), self.item)
+    }
 }
 
 /// A domain on the board, in the snapshot's order.
@@ -46,8 +61,8 @@ pub(super) struct Seat {
     pub side: Side,
     /// What it owed in the snapshot.
     pub before: f64,
-    /// Movable items with a share, by share and then by row.
-    pub sorted: Vec<u32>,
+    /// Items with a share that can go somewhere else, by share and then by row.
+    pub sorted: Vec<Entry>,
     /// Σ share · lag of its items, in CPUs · ms.
     pub lag: f64,
     /// Lag of the movable task that is most behind, and of that which is most
@@ -93,13 +108,13 @@ pub(super) enum Why {
 /// Memory that is used again for the next plan.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    items: Vec<Item>,
+    places: Vec<u32>,
+    moved: Vec<bool>,
     seats: Vec<Seat>,
     machine: Machine,
     reach: Reach,
-    processes: Processes,
+    processes: RefCell<Processes>,
     steps: Vec<Step>,
-    by_share: Vec<(u64, u32)>,
     seat_of: Vec<Option<usize>>,
 }
 
@@ -107,11 +122,8 @@ pub(super) struct Kept {
 pub(super) struct Board<'a> {
     pub snapshot: &'a Snapshot,
     pub config: &'a Config,
-    /// Empty until they are listed.
-    pub items: Vec<Item>,
     pub seats: Vec<Seat>,
     pub machine: Machine,
-    pub processes: Processes,
     pub steps: Vec<Step>,
     /// The largest share of a movable task, CPUs.
     pub largest: f64,
@@ -123,20 +135,25 @@ pub(super) struct Board<'a> {
     pub clock: u64,
     owed: &'a Entitlements,
     order: &'a [u32],
+    /// Of each item, the index of its domain, or [`NOWHERE`].
+    places: Vec<u32>,
+    /// Of each item, whether this plan has moved it.
+    moved: Vec<bool>,
+    /// Filled as searches ask, which only read the board.
+    processes: RefCell<Processes>,
     /// Whether somebody on the machine gets less than it could use.
     limited: bool,
     /// CPUs that are not on the node they came from, and how many may be.
     crossed: f64,
     may_cross: f64,
     reach: Reach,
-    by_share: Vec<(u64, u32)>,
     seat_of: Vec<Option<usize>>,
     /// Searches only read the board, but their effort counts.
     looks: Cell<u64>,
 }
 
 impl<'a> Board<'a> {
-    /// Sets up loads; lists wait for [`Board::prepare`], since most rounds on a
+    /// Sets up loads; lists wait for [`Board::list`], since most rounds on a
     /// balanced machine need none. `owed` is in the order of `order`.
     pub fn begin(
         kept: &mut Kept,
@@ -149,10 +166,8 @@ impl<'a> Board<'a> {
         let mut board = Board {
             snapshot,
             config,
-            items: kept.items,
             seats: kept.seats,
             machine: kept.machine,
-            processes: kept.processes,
             steps: kept.steps,
             largest: 0.0,
             has_evacuees: false,
@@ -160,17 +175,20 @@ impl<'a> Board<'a> {
             clock: 0,
             owed,
             order,
+            places: kept.places,
+            moved: kept.moved,
+            processes: kept.processes,
             limited: false,
             crossed: 0.0,
             may_cross: 0.0,
             reach: kept.reach,
-            by_share: kept.by_share,
             seat_of: kept.seat_of,
             looks: Cell::new(0),
         };
-        board.items.clear();
         board.steps.clear();
-        board.processes.clear();
+        board.processes.get_mut().forget();
+        board.moved.clear();
+        board.moved.resize(order.len(), false);
         board.reach.update(&snapshot.masks, &snapshot.domains);
         board.seat_domains();
         board.add_up();
@@ -180,13 +198,13 @@ impl<'a> Board<'a> {
     /// Gives the memory back.
     pub fn end(self, kept: &mut Kept) {
         *kept = Kept {
-            items: self.items,
+            places: self.places,
+            moved: self.moved,
             seats: self.seats,
             machine: self.machine,
             reach: self.reach,
             processes: self.processes,
             steps: self.steps,
-            by_share: self.by_share,
             seat_of: self.seat_of,
         };
     }
@@ -223,14 +241,17 @@ impl<'a> Board<'a> {
     }
 
     fn add_up(&mut self) {
+        self.places.clear();
         for (&index, &share) in self.order.iter().zip(&self.owed.shares) {
             let task = &self.snapshot.tasks[index as usize];
             if task.movable {
                 self.largest = self.largest.max(share);
             }
             let Some(place) = self.seat_of(task) else {
+                self.places.push(NOWHERE);
                 continue;
             };
+            self.places.push(place as u32);
             let seat = &mut self.seats[place];
             seat.side.load += share;
             seat.lag += share * task.lag_ms;
@@ -250,14 +271,38 @@ impl<'a> Board<'a> {
         self.seat_of.get(task.domain.index()).copied().flatten()
     }
 
-    /// The task of an item.
-    pub fn task(&self, item: &Item) -> &'a Task {
-        &self.snapshot.tasks[item.index]
+    /// An item by its number.
+    pub fn item(&self, number: u32) -> Item<'a> {
+        let index = self.order[number as usize] as usize;
+        let task = &self.snapshot.tasks[index];
+        Item {
+            index,
+            task,
+            share: self.share(number),
+            place: self.place(number),
+            origin: self.seat_of(task),
+        }
     }
 
-    /// Whether the item may be in the domain.
-    pub fn allows(&self, item: &Item, seat: usize) -> bool {
-        self.reach.allows(item.mask, seat)
+    /// All items, in order.
+    pub fn items(&self) -> impl Iterator<Item = Item<'a>> {
+        (0..).take(self.order.len()).map(|number| self.item(number))
+    }
+
+    /// The domain of an item now.
+    pub fn place(&self, number: u32) -> Option<usize> {
+        let place = self.places[number as usize];
+        (place != NOWHERE).then_some(place as usize)
+    }
+
+    /// Whether this plan has moved the item.
+    pub fn has_moved(&self, number: u32) -> bool {
+        self.moved[number as usize]
+    }
+
+    /// Whether a task with this mask may be in the domain.
+    pub fn allows(&self, mask: MaskId, seat: usize) -> bool {
+        self.reach.allows(mask, seat)
     }
 
     /// Whether somebody on the machine gets less than it could use.
@@ -293,6 +338,12 @@ impl<'a> Board<'a> {
             .set(self.looks.get().saturating_add(tasks as u64));
     }
 
+    /// The largest share in the list of a domain.
+    pub fn largest_in(&self, seat: usize) -> f64 {
+        let last = self.seats[seat].sorted.last();
+        last.map_or(0.0, |entry| entry.share)
+    }
+
     /// SLIT distance between the nodes of two domains.
     pub fn distance(&self, from: usize, to: usize) -> u32 {
         self.machine.distance(from, to)
@@ -317,72 +368,63 @@ impl<'a> Board<'a> {
         self.seats.iter().map(|seat| seat.side.fault()).sum()
     }
 
-    /// Builds items and sorted lists, and finds the processes' places.
-    pub fn prepare(&mut self) {
-        self.list_items(|_| true);
-        self.processes.place(&self.items, &self.machine);
-    }
-
-    /// Builds items, and sorted lists for some domains only. Until
-    /// [`Board::prepare`] processes are nowhere, and tear apart without cost.
-    pub fn list_items(&mut self, is_wanted: impl Fn(usize) -> bool) {
-        let mut items = std::mem::take(&mut self.items);
-        items.clear();
-        let shares = self.order.iter().zip(&self.owed.shares);
-        items.extend(shares.map(|(&index, &share)| {
-            let index = index as usize;
-            let task = &self.snapshot.tasks[index];
-            let place = self.seat_of(task);
-            Item {
-                index,
-                share,
-                place,
-                origin: place,
-                moved: false,
-                mask: task.mask,
-                process: task.process,
-                movable: task.movable,
-                is_fresh: task.moved_ago_rounds < self.config.rest_rounds,
-            }
-        }));
-        self.items = items;
-        self.by_share.clear();
-        for (number, item) in (0u32..).zip(&self.items) {
-            let listed = item.movable && item.place.is_some_and(&is_wanted);
-            if listed && self.is_worth_moving(item) {
-                // Shares are >= 0: bits sort as numbers.
-                self.by_share.push((item.share.to_bits(), number));
-            }
-        }
-        self.by_share.sort_unstable();
+    /// Builds the sorted lists of some domains; those of the others are empty.
+    pub fn list(&mut self, is_wanted: impl Fn(usize) -> bool) {
         for seat in &mut self.seats {
             seat.sorted.clear();
         }
-        for &(_, number) in &self.by_share {
-            if let Some(place) = self.items[number as usize].place {
-                self.seats[place].sorted.push(number);
+        for (number, &place) in (0u32..).zip(&self.places) {
+            if place == NOWHERE || !is_wanted(place as usize) {
+                continue;
             }
+            let task = &self.snapshot.tasks[self.order[number as usize] as usize];
+            let share = self.share(number);
+            let can_go = task.movable && self.reach.allows_others(task.mask, place as usize);
+            if can_go && self.is_worth_moving(share) {
+                self.seats[place as usize].sorted.push(Entry {
+                    share,
+                    lag_ms: task.lag_ms,
+                    item: number,
+                    mask: task.mask,
+                    process: task.process,
+                    moved_ago_rounds: task.moved_ago_rounds,
+                });
+            }
+        }
+        for seat in &mut self.seats {
+            seat.sorted.sort_unstable_by_key(Entry::key);
         }
     }
 
-    fn is_worth_moving(&self, item: &Item) -> bool {
-        item.share >= self.config.least_share.max(LEAST)
+    fn is_worth_moving(&self, share: f64) -> bool {
+        share >= self.config.least_share.max(LEAST)
     }
 
     /// Entitlement of an item, in CPUs.
-    pub fn share(&self, item: u32) -> f64 {
-        self.items[item as usize].share
+    pub fn share(&self, number: u32) -> f64 {
+        self.owed.shares[number as usize]
     }
 
     /// See [`Processes::torn`].
-    pub fn torn(&self, item: &Item, from: usize, to: usize) -> f64 {
-        self.processes
-            .torn(item.process, item.share, &self.machine, from, to)
+    pub fn torn(&self, entry: &Entry, from: usize, to: usize) -> f64 {
+        let mut processes = self.processes.borrow_mut();
+        if !processes.are_linked() {
+            processes.link(
+                self.order
+                    .iter()
+                    .zip(&self.owed.shares)
+                    .map(|(&index, &share)| (self.snapshot.tasks[index as usize].process, share)),
+            );
+        }
+        processes.gather(entry.process, |number| {
+            Some((self.place(number)?, self.share(number)))
+        });
+        processes.torn(entry.process, entry.share, &self.machine, from, to)
     }
 
     /// Moves an item and writes the step down.
     pub fn apply(&mut self, number: u32, to: usize, why: Why) {
-        let Some(from) = self.items[number as usize].place else {
+        let Some(from) = self.place(number) else {
             return;
         };
         self.steps.push(Step {
@@ -393,13 +435,12 @@ impl<'a> Board<'a> {
             why,
         });
         self.put(number, to);
-        self.items[number as usize].moved = true;
+        self.moved[number as usize] = true;
     }
 
     /// Moves both items to each other's place.
     pub fn swap(&mut self, a: u32, b: u32, why: fn(u32) -> Why) {
-        let places = (self.items[a as usize].place, self.items[b as usize].place);
-        if let (Some(place_a), Some(place_b)) = places {
+        if let (Some(place_a), Some(place_b)) = (self.place(a), self.place(b)) {
             self.apply(a, place_b, why(b));
             self.apply(b, place_a, why(a));
         }
@@ -407,14 +448,15 @@ impl<'a> Board<'a> {
 
     /// Puts an item somewhere and keeps every sum and list true.
     pub fn put(&mut self, number: u32, to: usize) {
-        let item = self.items[number as usize];
+        let item = self.item(number);
         let Some(from) = item.place else { return };
-        if item.movable && self.is_worth_moving(&item) {
+        if item.task.movable && self.is_worth_moving(item.share) {
             self.relist(number, from, to);
         }
         self.processes
-            .carry(item.process, item.share, &self.machine, from, to);
-        let lag = item.share * self.task(&item).lag_ms;
+            .get_mut()
+            .carry(item.task.process, item.share, from, to);
+        let lag = item.share * item.task.lag_ms;
         self.clock += 1;
         let away = |seat: usize| match item.origin {
             Some(origin) if self.seats[origin].node != self.seats[seat].node => item.share,
@@ -429,24 +471,18 @@ impl<'a> Board<'a> {
         seat.side.load += item.share;
         seat.lag += lag;
         seat.arrival = self.clock;
-        self.items[number as usize].place = Some(to);
+        self.places[number as usize] = to as u32;
     }
 
     fn relist(&mut self, number: u32, from: usize, to: usize) {
-        let share = self.share(number);
-        let items = &self.items;
-        let before = |other: &u32| {
-            items[*other as usize]
-                .share
-                .total_cmp(&share)
-                .then(other.cmp(&number))
-                .is_lt()
-        };
-        let place = self.seats[from].sorted.partition_point(before);
-        debug_assert_eq!(self.seats[from].sorted.get(place), Some(&number));
-        self.seats[from].sorted.remove(place);
-        let place = self.seats[to].sorted.partition_point(before);
-        self.seats[to].sorted.insert(place, number);
+        let key = (self.share(number).to_bits(), number);
+        let list = &mut self.seats[from].sorted;
+        let place = list.partition_point(|other| other.key() < key);
+        debug_assert_eq!(list.get(place).map(Entry::key), Some(key));
+        let entry = list.remove(place);
+        let list = &mut self.seats[to].sorted;
+        let place = list.partition_point(|other| other.key() < key);
+        list.insert(place, entry);
     }
 
     /// What the plan says of each domain.

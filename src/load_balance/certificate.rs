@@ -39,15 +39,15 @@ impl Forced {
         if !board.has_evacuees {
             return forced;
         }
-        for item in board.items.iter().filter(|item| item.place != item.origin) {
+        for item in board.items().filter(|item| item.place != item.origin) {
             let Some(origin) = item.origin else { continue };
-            if suits(board, item, origin) {
+            if suits(board, &item, origin) {
                 continue;
             }
             forced.moves += 1;
             let node = board.seats[origin].node;
             let mut near = (0..board.seats.len()).filter(|&seat| board.seats[seat].node == node);
-            if !near.any(|seat| suits(board, item, seat)) {
+            if !near.any(|seat| suits(board, &item, seat)) {
                 forced.crossing += item.share;
             }
         }
@@ -96,7 +96,7 @@ fn moves_min(board: &Board, remains: f64) -> usize {
     let mut out = 0;
     if seats.clone().any(|seat| excess(seat) > 0.0) {
         let mut shares: Vec<Vec<f64>> = vec![Vec::new(); board.seats.len()];
-        for item in board.items.iter().filter(|item| item.movable) {
+        for item in board.items().filter(|item| item.task.movable) {
             if let Some(seat) = item.origin.filter(|&seat| excess(seat) > 0.0) {
                 shares[seat].push(item.share);
             }
@@ -160,7 +160,7 @@ fn held_back(board: &Board, imbalance: f64) -> Remains {
     };
     let gives = board.seats[worst].side.over() > 0.0;
     let mut found = Remains::Granularity;
-    for item in &board.items {
+    for item in board.items() {
         let Some(from) = item.place.filter(|&place| (place == worst) == gives) else {
             continue;
         };
@@ -168,7 +168,7 @@ fn held_back(board: &Board, imbalance: f64) -> Remains {
             true => roomiest(board, worst),
             false => worst,
         };
-        match obstacle(board, item, from, to) {
+        match obstacle(board, &item, from, to) {
             Some(Remains::Confined) => return Remains::Confined,
             Some(obstacle) => found = obstacle,
             None => {}
@@ -186,10 +186,12 @@ fn obstacle(board: &Board, item: &Item, from: usize, to: usize) -> Option<Remain
     if exchange.gain(item.share) <= LEAST {
         return None;
     }
-    if !item.movable || !board.allows(item, to) {
+    if !item.task.movable || !board.allows(item.task.mask, to) {
         return Some(Remains::Confined);
     }
-    board.rests(item, from).then_some(Remains::Resting)
+    board
+        .rests(item.task.moved_ago_rounds, from)
+        .then_some(Remains::Resting)
 }
 
 fn roomiest(board: &Board, but: usize) -> usize {

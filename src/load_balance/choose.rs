@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 
-use super::board::{Board, Item, LEAST};
+use super::board::{Board, Entry, LEAST};
 use super::side::Pair;
 
 /// Tasks weighed on each side of the best fit. Enough to find the threads of
@@ -75,27 +75,27 @@ impl Board<'_> {
     pub(super) fn best_move(&self, pair: &Pair, search: Search) -> Option<Choice> {
         let list = &self.seats[pair.from].sorted;
         let fit = pair.fit();
-        let split = list.partition_point(|&item| self.share(item) <= fit + LEAST);
-        let may = |item: &&u32| self.may_move(**item, pair.from, pair.to, search);
+        let split = list.partition_point(|entry| entry.share <= fit + LEAST);
+        let may = |entry: &&Entry| self.may_move(entry, pair.from, pair.to, search);
         let smaller = list[..split].iter().rev().filter(may).take(NEAR);
         // Gains are concave: past the fit they only fall.
         let larger = list[split..]
             .iter()
-            .take_while(|&&item| pair.gain(self.share(item)) > LEAST)
+            .take_while(|entry| pair.gain(entry.share) > LEAST)
             .filter(may)
             .take(NEAR);
-        let near: Vec<(f64, u32)> = smaller
+        let near: Vec<(f64, &Entry)> = smaller
             .chain(larger)
-            .map(|&item| (pair.gain(self.share(item)), item))
+            .map(|entry| (pair.gain(entry.share), entry))
             .collect();
-        let (gain, item) = cheapest(&near, LEAST, |item| {
+        let (gain, entry) = cheapest(&near, LEAST, |entry| {
             (
-                self.cost(item, pair.from, pair.to),
-                self.share(item) > fit + LEAST,
+                self.cost(entry, pair.from, pair.to),
+                entry.share > fit + LEAST,
             )
         })?;
         Some(Choice {
-            item,
+            item: entry.item,
             partner: None,
             to: pair.to,
             gain,
@@ -106,70 +106,71 @@ impl Board<'_> {
     /// the gain, in CPUs, below which two moves are not worth it.
     pub(super) fn best_swap(&self, pair: &Pair, search: Search, least: f64) -> Option<Choice> {
         let may = |from: usize, to: usize| {
-            let list = self.seats[from].sorted.iter().copied();
-            list.filter(move |&item| self.may_move(item, from, to, search))
+            let list = self.seats[from].sorted.iter();
+            list.filter(move |entry| self.may_move(entry, from, to, search))
         };
-        let back: Vec<u32> = may(pair.to, pair.from).collect();
+        let back: Vec<&Entry> = may(pair.to, pair.from).collect();
         let fit = pair.fit();
-        let mut found: Vec<(f64, (u32, u32))> = Vec::new();
-        for item in may(pair.from, pair.to) {
-            let wanted = self.share(item) - fit;
-            // The partner just at or above the best fit, and the one just below.
-            let split = back.partition_point(|&other| self.share(other) < wanted - LEAST);
+        let mut found: Vec<(f64, (&Entry, &Entry))> = Vec::new();
+        // The partner just at or above the best fit, and the one just below.
+        let mut split = 0;
+        for entry in may(pair.from, pair.to) {
+            let wanted = entry.share - fit;
+            // Shares only grow from one to the next, and so does what is wanted.
+            let below = |other: &&Entry| other.share < wanted - LEAST;
+            while back.get(split).is_some_and(below) {
+                split += 1;
+            }
             for &other in back[..split].last().into_iter().chain(back.get(split)) {
-                found.push((
-                    pair.gain(self.share(item) - self.share(other)),
-                    (item, other),
-                ));
+                found.push((pair.gain(entry.share - other.share), (entry, other)));
             }
         }
         self.look(found.len());
-        let (gain, (item, other)) = cheapest(&found, least.max(LEAST), |(item, other)| {
+        let (gain, (entry, other)) = cheapest(&found, least.max(LEAST), |(entry, other)| {
             (
-                self.cost(item, pair.from, pair.to),
+                self.cost(entry, pair.from, pair.to),
                 self.cost(other, pair.to, pair.from),
             )
         })?;
         Some(Choice {
-            item,
-            partner: Some(other),
+            item: entry.item,
+            partner: Some(other.item),
             to: pair.to,
             gain,
         })
     }
 
-    pub(super) fn may_move(&self, item: u32, from: usize, to: usize, search: Search) -> bool {
+    pub(super) fn may_move(&self, entry: &Entry, from: usize, to: usize, search: Search) -> bool {
         self.look(1);
-        let item = &self.items[item as usize];
-        !self.rests(item, from)
-            && self.allows(item, to)
-            && (search.leaves_preferred || !self.leaves_preferred(item, from, to))
+        !self.rests(entry.moved_ago_rounds, from)
+            && self.allows(entry.mask, to)
+            && (search.leaves_preferred || !self.leaves_preferred(entry, from, to))
     }
 
-    /// Whether the item was moved so lately that it should stay.
-    pub(super) fn rests(&self, item: &Item, from: usize) -> bool {
-        item.is_fresh && self.seats[from].gap() <= self.config.rest_override + LEAST
+    /// Whether a task was moved so lately that it should stay.
+    pub(super) fn rests(&self, moved_ago_rounds: u32, from: usize) -> bool {
+        moved_ago_rounds < self.config.rest_rounds
+            && self.seats[from].gap() <= self.config.rest_override + LEAST
     }
 
-    fn prefers(&self, item: &Item, seat: usize) -> bool {
+    fn prefers(&self, entry: &Entry, seat: usize) -> bool {
         let node = self.seats[seat].node.0;
         self.config.mempolicy_affinity
             && node < 64
-            && self.task(item).preferred_nodes >> node & 1 != 0
+            && self.item(entry.item).task.preferred_nodes >> node & 1 != 0
     }
 
-    pub(super) fn leaves_preferred(&self, item: &Item, from: usize, to: usize) -> bool {
-        self.prefers(item, from) && !self.prefers(item, to)
+    fn leaves_preferred(&self, entry: &Entry, from: usize, to: usize) -> bool {
+        self.prefers(entry, from) && !self.prefers(entry, to)
     }
 
-    fn cost(&self, item: u32, from: usize, to: usize) -> Cost {
-        let item = &self.items[item as usize];
+    fn cost(&self, entry: &Entry, from: usize, to: usize) -> Cost {
         Cost {
-            leaves_preferred: self.leaves_preferred(item, from, to),
-            misses_preferred: !self.prefers(item, to),
-            moved_in_this_plan: item.moved,
-            torn: (self.torn(item, from, to) * 100.0).round() as i64,
-            moved_lately: Reverse(self.task(item).moved_ago_rounds),
+            leaves_preferred: self.leaves_preferred(entry, from, to),
+            misses_preferred: !self.prefers(entry, to),
+            moved_in_this_plan: self.has_moved(entry.item),
+            torn: (self.torn(entry, from, to) * 100.0).round() as i64,
+            moved_lately: Reverse(entry.moved_ago_rounds),
         }
     }
 }

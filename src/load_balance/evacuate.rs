@@ -13,7 +13,7 @@ use super::board::{Board, Item, LEAST, Why};
 /// does not hold them back.
 pub(super) fn evacuate(board: &mut Board) {
     let mut leaving: Vec<u32> = (0u32..)
-        .zip(&board.items)
+        .zip(board.items())
         .filter(|(_, item)| must_leave(board, item))
         .map(|(number, _)| number)
         .collect();
@@ -29,17 +29,17 @@ pub(super) fn evacuate(board: &mut Board) {
 }
 
 fn must_leave(board: &Board, item: &Item) -> bool {
-    let place = item.place.filter(|_| item.movable);
+    let place = item.place.filter(|_| item.task.movable);
     place.is_some_and(|place| !suits(board, item, place))
 }
 
 /// Whether an item can be in a domain.
 pub(super) fn suits(board: &Board, item: &Item, place: usize) -> bool {
-    board.seats[place].side.capacity > 0.0 && board.allows(item, place)
+    board.seats[place].side.capacity > 0.0 && board.allows(item.task.mask, place)
 }
 
 fn refuge(board: &Board, number: u32) -> Option<usize> {
-    let item = &board.items[number as usize];
+    let item = board.item(number);
     let from = item.place?;
     let key = |seat: usize| {
         let lacks_room = board.seats[seat].gap() + item.share > LEAST;
@@ -47,7 +47,7 @@ fn refuge(board: &Board, number: u32) -> Option<usize> {
         (lacks_room, if lacks_room { 0 } else { distance })
     };
     (0..board.seats.len())
-        .filter(|&seat| suits(board, item, seat))
+        .filter(|&seat| suits(board, &item, seat))
         .min_by(|&a, &b| {
             key(a)
                 .cmp(&key(b))

@@ -113,11 +113,11 @@ impl Levels {
         moved.sort_unstable_by(|&a, &b| board.share(a).total_cmp(&board.share(b)).then(a.cmp(&b)));
         moved.dedup();
         for item in moved {
-            let moved = &board.items[item as usize];
+            let moved = board.item(item);
             let (Some(at), Some(origin)) = (moved.place, moved.origin) else {
                 continue;
             };
-            if at == origin || !super::evacuate::suits(board, moved, origin) {
+            if at == origin || !super::evacuate::suits(board, &moved, origin) {
                 continue;
             }
             let before = self.faults(board, at, origin);
@@ -140,7 +140,10 @@ impl Levels {
         };
         let several = board.machine.nodes() > 1;
         let node = |seat: usize| match several {
-            true => fault(&self.passes[0], board.node_side(seat)),
+            true => {
+                let domains = &self.passes[0].members[board.machine.node(seat)];
+                fault(&self.passes[0], board.side(domains))
+            }
             false => 0.0,
         };
         // The pass of the first node's domains has the band of all of them.

@@ -14,6 +14,8 @@ pub(super) struct Reach {
     /// Bit i of a mask's words: the i-th domain of the snapshot.
     bits: Vec<u64>,
     masks: usize,
+    /// Of each mask, how many domains it reaches.
+    counts: Vec<u32>,
     /// By CPU, the place of its domain.
     places: Vec<Option<usize>>,
 }
@@ -42,6 +44,23 @@ impl Reach {
                 }
             }
         }
+        self.count(domains.len());
+    }
+
+    fn count(&mut self, domains: usize) {
+        self.counts.clear();
+        let sets = self.bits.chunks(self.words.max(1));
+        let sizes = sets.map(|set| set.iter().map(|word| word.count_ones()).sum::<u32>());
+        self.counts.extend(sizes);
+        if let Some(anywhere) = self.counts.first_mut() {
+            *anywhere = domains as u32;
+        }
+    }
+
+    /// Whether a task with this mask may be in another domain than that at `place`.
+    pub fn allows_others(&self, mask: MaskId, place: usize) -> bool {
+        let count = self.counts.get(mask.index()).copied().unwrap_or(0);
+        count > 1 || (count == 1 && !self.allows(mask, place))
     }
 
     /// Whether a task with this mask may be in the domain at `place`. The id

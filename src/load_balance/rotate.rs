@@ -14,7 +14,7 @@
 //! Where no transfer turns two domains round, as with one task of 1 CPU and 15
 //! of 7/15, the task that is most behind and one that is most ahead change places.
 
-use super::board::{Board, LEAST, Why};
+use super::board::{Board, Entry, LEAST, Why};
 use super::choose::Search;
 use super::side::{Exchange, Side};
 
@@ -63,7 +63,7 @@ pub(super) struct Rotation {
     takes_part: Vec<bool>,
     has_had_a_turn: Vec<bool>,
     attempts: Vec<usize>,
-    behind: Vec<u32>,
+    behind: Vec<Entry>,
 }
 
 /// Takes at most one turn for each domain, the longest overdue first, and only
@@ -93,7 +93,7 @@ pub(super) fn rotate(board: &mut Board, memory: &mut Rotation) {
     for pair in pairs.iter() {
         (takes_part[pair.from], takes_part[pair.to]) = (true, true);
     }
-    board.list_items(|seat| takes_part[seat]);
+    board.list(|seat| takes_part[seat]);
     let mut cross_node_turns = 0;
     for pair in pairs.iter() {
         let &Due { from, to, .. } = pair;
@@ -214,35 +214,39 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
     let turns = |share: f64| share > more_than && share <= most;
     let best = |a: &Turn, b: &Turn| a.lag_ms.total_cmp(&b.lag_ms).then(a.item.cmp(&b.item));
     let list = &board.seats[from].sorted;
-    let start = list.partition_point(|&item| board.share(item) <= more_than);
+    let start = list.partition_point(|entry| entry.share <= more_than);
     let alone = list[start..]
         .iter()
-        .take_while(|&&item| turns(board.share(item)))
-        .filter(|&&item| may_go(board, item, from, to))
-        .map(|&item| Turn {
-            item,
+        .take_while(|entry| turns(entry.share))
+        .filter(|entry| may_go(board, entry, from, to))
+        .map(|entry| Turn {
+            item: entry.item,
             partner: None,
             to,
-            lag_ms: lag_ms(board, item),
+            lag_ms: entry.lag_ms,
         })
         .min_by(best);
     if alone.is_some() {
         return alone;
     }
     let back = &board.seats[to].sorted;
-    let for_another = list[start..].iter().filter_map(|&item| {
-        // The larger the partner, the less goes over: the first that is not too much.
-        let share = board.share(item);
-        let place = back.partition_point(|&other| share - board.share(other) > most);
+    // The larger the partner, the less goes over: the first that is not too much.
+    // Shares only grow from one task to the next, and so does that partner's.
+    let mut place = 0;
+    let for_another = list[start..].iter().filter_map(|entry| {
+        let too_much = |other: &Entry| entry.share - other.share > most;
+        while back.get(place).is_some_and(too_much) {
+            place += 1;
+        }
         let mut partners = back[place..]
             .iter()
-            .take_while(|&&other| turns(share - board.share(other)));
-        let &partner = partners.find(|&&other| may_go(board, other, to, from))?;
-        may_go(board, item, from, to).then(|| Turn {
-            item,
-            partner: Some(partner),
+            .take_while(|other| turns(entry.share - other.share));
+        let partner = partners.find(|other| may_go(board, other, to, from))?;
+        may_go(board, entry, from, to).then(|| Turn {
+            item: entry.item,
+            partner: Some(partner.item),
             to,
-            lag_ms: lag_ms(board, item) - lag_ms(board, partner),
+            lag_ms: entry.lag_ms - partner.lag_ms,
         })
     });
     for_another.min_by(best)
@@ -250,61 +254,46 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
 
 /// The task of the crowded domain that is furthest behind one which it could
 /// change places with: one that is owed as much, or a little less.
-fn change_of_places(board: &Board, pair: &Due, behind: &mut Vec<u32>) -> Option<Turn> {
+fn change_of_places(board: &Board, pair: &Due, behind: &mut Vec<Entry>) -> Option<Turn> {
     let &Due { from, to, .. } = pair;
     let most = most(board, from, to);
     let back = &board.seats[to].sorted;
-    let with_most_ahead = |item: u32| {
-        let share = board.share(item);
-        let end = back.partition_point(|&other| board.share(other) <= share + LEAST);
+    let with_most_ahead = |entry: &Entry| {
+        let end = back.partition_point(|other| other.share <= entry.share + LEAST);
         let nearly_equal = back[..end]
             .iter()
             .rev()
-            .take_while(|&&other| share - board.share(other) <= most)
-            .copied();
-        let by_lag = |a: &u32, b: &u32| {
-            lag_ms(board, *a)
-                .total_cmp(&lag_ms(board, *b))
-                .then(a.cmp(b))
-        };
+            .take_while(|other| entry.share - other.share <= most);
+        let by_lag =
+            |a: &&Entry, b: &&Entry| a.lag_ms.total_cmp(&b.lag_ms).then(a.item.cmp(&b.item));
         let partner = nearly_equal
-            .filter(|&other| may_go(board, other, to, from))
+            .filter(|other| may_go(board, other, to, from))
             .min_by(by_lag)?;
         Some(Turn {
-            item,
-            partner: Some(partner),
+            item: entry.item,
+            partner: Some(partner.item),
             to,
-            lag_ms: lag_ms(board, item) - lag_ms(board, partner),
+            lag_ms: entry.lag_ms - partner.lag_ms,
         })
     };
     // The first that finds a partner so far ahead: the furthest behind.
     let least_ms = board.seats[to].most_ahead + pair.bound_ms;
-    let list = board.seats[from].sorted.iter().copied();
+    let list = board.seats[from].sorted.iter();
+    let candidates = list.filter(|entry| entry.lag_ms > least_ms && may_go(board, entry, from, to));
     behind.clear();
-    behind.extend(
-        list.filter(|&item| lag_ms(board, item) > least_ms && may_go(board, item, from, to)),
-    );
-    behind.sort_unstable_by(|&a, &b| {
-        lag_ms(board, b)
-            .total_cmp(&lag_ms(board, a))
-            .then(a.cmp(&b))
-    });
+    behind.extend(candidates.copied());
+    behind.sort_unstable_by(|a, b| b.lag_ms.total_cmp(&a.lag_ms).then(a.item.cmp(&b.item)));
     behind
         .iter()
-        .copied()
         .filter_map(with_most_ahead)
         .find(|turn| turn.lag_ms > pair.bound_ms)
 }
 
-/// Whether the item may go from one domain to the other, memory policy included.
-fn may_go(board: &Board, item: u32, from: usize, to: usize) -> bool {
+/// Whether a task may go from one domain to the other, memory policy included.
+fn may_go(board: &Board, entry: &Entry, from: usize, to: usize) -> bool {
     let any = Search {
         swap: false,
         leaves_preferred: false,
     };
-    board.may_move(item, from, to, any)
-}
-
-fn lag_ms(board: &Board, item: u32) -> f64 {
-    board.task(&board.items[item as usize]).lag_ms
+    board.may_move(entry, from, to, any)
 }

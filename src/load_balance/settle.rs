@@ -161,7 +161,7 @@ impl Pass {
         let side = self.sides[member];
         let gives = side.over() > 0.0;
         let since = self.tried[search.number()][member];
-        let enough = NEAR_ENOUGH * side.fault().min(board.largest);
+        let enough = NEAR_ENOUGH * side.fault().min(self.largest(board, member, gives));
         let mut best: Option<Choice> = None;
         for partner in self.partners(board, member, gives) {
             let (from, to) = if gives {
@@ -183,6 +183,20 @@ impl Pass {
             self.tried[search.number()][member] = Some(board.clock);
         }
         best
+    }
+
+    /// The largest task that can leave this member, or come to it.
+    fn largest(&self, board: &Board, member: usize, gives: bool) -> f64 {
+        let largest = |&member: &usize| {
+            let domains = self.members[member].iter();
+            domains.fold(0.0f64, |largest, &seat| largest.max(board.largest_in(seat)))
+        };
+        if gives {
+            return largest(&member);
+        }
+        let can_give = |&other: &usize| other != member && self.sides[other].spare() > LEAST;
+        let others = (0..self.sides.len()).filter(can_give);
+        others.map(|other| largest(&other)).fold(0.0, f64::max)
     }
 
     /// Members that can take, or give: nearest first, then those that can most.

@@ -361,9 +361,9 @@ fn thousands_of_small_tasks_settle() {
 
 #[test]
 fn effort_is_bounded() {
-    // Most tasks of a crowded domain may go nowhere: every search is long.
+    // Most tasks of a crowded node may not leave it: every search is long.
     let mut snapshot = machine(&[(0, 4.0), (0, 4.0), (1, 4.0), (1, 4.0)]).with(3_000, 0, 1.0, 0);
-    let confined = snapshot.confine(1);
+    let confined = snapshot.confine(0b11);
     for (weight, task) in (1u32..).zip(&mut snapshot.tasks) {
         task.weight = f64::from(weight);
         if !weight.is_multiple_of(10) {
