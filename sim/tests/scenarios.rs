@@ -95,6 +95,15 @@ fn an_infeasible_weight_gets_a_cpu_and_the_rest_their_share() {
 }
 
 #[test]
+fn groups_get_what_their_weights_say() {
+    let groups = outcome(&named("cgroups"), Balancer::Ballast).groups;
+    for (group, cpus) in groups.iter().zip([2.0 / 16.0, 6.0 / 8.0]) {
+        assert!((group.entitled.expect("spinners") - cpus).abs() < 1e-9);
+        assert!((group.received - cpus).abs() < 0.01, "{group:?}");
+    }
+}
+
+#[test]
 fn costs_cost() {
     let mut scenario = named("spinners");
     scenario.tasks[0].count = 16;
