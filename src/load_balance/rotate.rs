@@ -242,7 +242,7 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
             .iter()
             .take_while(|other| turns(entry.share - other.share));
         let partner = partners.find(|other| may_go(board, other, to, from))?;
-        may_go(board, entry, from, to).then(|| Turn {
+        may_go(board, entry, from, to).then_some(Turn {
             item: entry.item,
             partner: Some(partner.item),
             to,

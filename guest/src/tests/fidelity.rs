@@ -181,7 +181,10 @@ fn run(context: &Context, scenario: &Scenario) -> Result<Seen> {
 
     let got = shares(&before, &after);
     let mean = |place: usize| {
-        let members = before.iter().zip(&got).filter(|(one, _)| one.group == place);
+        let members = before
+            .iter()
+            .zip(&got)
+            .filter(|(one, _)| one.group == place);
         members.map(|(_, share)| share).sum::<f64>() / f64::from(scenario.tasks[place].count)
     };
     Ok(Seen {
@@ -244,6 +247,6 @@ mod unit {
     fn a_period_becomes_a_duty() {
         let scenario: Scenario = toml::from_str(SCENARIOS[4]).expect("wakers");
         let wakers = group(&scenario.tasks[0]).expect("wakers");
-        assert_eq!((wakers.duty_percent, wakers.period_ms), (40, 20));
+        assert_eq!((wakers.duty_percent, wakers.period_ms), (40, 500));
     }
 }
