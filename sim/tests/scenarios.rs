@@ -45,7 +45,7 @@ fn outcome(scenario: &Scenario, balancer: Balancer) -> Outcome {
 #[test]
 fn every_scenario_keeps_every_rule() {
     assert!(library().len() >= 10);
-    for path in library() {
+    for path in library().into_iter().chain(files_in("fidelity")) {
         let outcome = outcome(&read(&path), Balancer::Ballast);
         assert!(
             outcome.is_good(),

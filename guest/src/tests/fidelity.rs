@@ -28,12 +28,12 @@ pub(super) const TESTS: &[Test] = &[Test {
 
 /// The scenarios, each small enough for the guest.
 const SCENARIOS: [&str; 6] = [
-    include_str!("../../../sim/scenarios/fidelity/equal.toml"),
-    include_str!("../../../sim/scenarios/fidelity/infeasible.toml"),
-    include_str!("../../../sim/scenarios/fidelity/nice-mix.toml"),
-    include_str!("../../../sim/scenarios/fidelity/pinned-mix.toml"),
-    include_str!("../../../sim/scenarios/fidelity/wakers.toml"),
-    include_str!("../../../sim/scenarios/fidelity/hot-node.toml"),
+    include_str!("../../../sim/fidelity/equal.toml"),
+    include_str!("../../../sim/fidelity/infeasible.toml"),
+    include_str!("../../../sim/fidelity/nice-mix.toml"),
+    include_str!("../../../sim/fidelity/pinned-mix.toml"),
+    include_str!("../../../sim/fidelity/wakers.toml"),
+    include_str!("../../../sim/fidelity/hot-node.toml"),
 ];
 
 /// How long tasks that are to start on one node are kept there.
