@@ -4,9 +4,11 @@
 
 mod catalogue;
 mod contender;
+mod cost;
 mod fairness;
 mod latency;
 mod throughput;
+mod trace;
 
 pub use catalogue::{Better, Clock, FigureSpec, Target, Work, all};
 pub use contender::{Contender, KERNEL};

@@ -5,7 +5,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Bench, fairness, latency, throughput};
+use super::{Bench, cost, fairness, latency, throughput, trace};
 
 /// What the guest's clock must count for the figures to mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -81,7 +81,14 @@ pub struct Work {
 
 /// All work, in the order it is done.
 pub fn all() -> Vec<Work> {
-    [fairness::WORKS, latency::WORKS, throughput::WORKS].concat()
+    [
+        fairness::WORKS,
+        latency::WORKS,
+        throughput::WORKS,
+        trace::WORKS,
+        cost::WORKS,
+    ]
+    .concat()
 }
 
 #[cfg(test)]

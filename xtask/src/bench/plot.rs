@@ -14,7 +14,7 @@ const FONT: &str = "sans-serif";
 /// Caption, scale and margins of a panel.
 const FRAME: u32 = 66;
 /// Room for the contenders' names.
-const NAMES: u32 = 96;
+const NAMES: u32 = 100;
 /// The longest bar ends here, so that its label fits.
 const ROOM: f64 = 1.18;
 
@@ -85,7 +85,7 @@ fn draw(panel: &Panel, area: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
         _ => String::new(),
     };
     let mut chart = ChartBuilder::on(area)
-        .caption(&panel.title, (FONT, 15))
+        .caption(&panel.title, (FONT, 18))
         .margin(8)
         .margin_right(16)
         .x_label_area_size(22)
@@ -103,7 +103,7 @@ fn draw(panel: &Panel, area: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
         .x_labels(6)
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
-        .label_style((FONT, 12))
+        .label_style((FONT, 15))
         .draw()
         .context("drawing the scale")?;
     for (place, bar) in bars.iter().enumerate() {
@@ -122,7 +122,7 @@ fn draw(panel: &Panel, area: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
             let line = PathElement::new(vec![at(least), at(most)], BLACK);
             chart.draw_series([line]).context("drawing a range")?;
         }
-        let text = Text::new(bar.label.clone(), (6, -6), (FONT, 12));
+        let text = Text::new(bar.label.clone(), (6, -7), (FONT, 15));
         chart
             .draw_series([EmptyElement::at(at(end)) + text])
             .context("drawing a label")?;
