@@ -56,6 +56,13 @@ pub(super) const WORKS: &[Work] = &[
         large: false,
         limit_secs: 60,
         figures: &[
+            FigureSpec {
+                key: "switches",
+                title: "context switches, hackbench",
+                unit: "",
+                better: Better::Less,
+                targets: &[],
+            },
             cost("messages", "BPF a switch, hackbench"),
             cost("wake-ups", "BPF a switch, wake-ups beside hogs"),
             FigureSpec {
@@ -92,16 +99,20 @@ pub(super) const WORKS: &[Work] = &[
 ];
 
 fn bpf_cost(bench: &mut Bench) -> Result<()> {
-    let Some(pid) = bench.running.pid() else {
-        bail!("it has no BPF programs");
-    };
+    let pid = bench.running.pid();
     let _stats = BpfStats::on()?;
     let loops = if bench.quick { "100" } else { "300" };
     let before = Account::read(pid)?;
     command::run("hackbench", &["-g", "1", "-P", "-p", "-l", loops], PATIENCE)?;
     let after = Account::read(pid)?;
-    bench.value("messages", before.us_a_switch(&after));
-    bench.value("verified", after.verified as f64);
+    bench.value("switches", (after.switches - before.switches) as f64);
+    if pid.is_some() {
+        let programs = after.programs.values();
+        let verified: u64 = programs.map(|program| program.verified).sum();
+        bench.value("verified", verified as f64);
+        bench.value("messages", before.us_a_switch(&after));
+        before.show(&after);
+    }
 
     let hogs = Spinners::start(&[Group::spinners(bench.machine.cpus.len(), 0)])?;
     let seconds = bench.seconds(3, 8).as_secs().to_string();
@@ -109,8 +120,12 @@ fn bpf_cost(bench: &mut Bench) -> Result<()> {
     command::run("ballast-load", &["wake", "--seconds", &seconds], PATIENCE)?;
     let after = Account::read(pid)?;
     drop(hogs);
-    bench.value("wake-ups", before.us_a_switch(&after));
-    Ok(())
+    if pid.is_some() {
+        bench.value("wake-ups", before.us_a_switch(&after));
+        before.show(&after);
+        return Ok(());
+    }
+    bail!("it has no BPF programs")
 }
 
 /// The kernel times BPF programs; dropping it ends that.
@@ -132,64 +147,114 @@ impl Drop for BpfStats {
     }
 }
 
-/// The kernel's accounts at one instant.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Account {
+/// One BPF program's account.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Program {
+    tag: String,
     run_ns: u64,
+    calls: u64,
     verified: u64,
+}
+
+/// The kernel's accounts at one instant.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Account {
+    /// The scheduler's callbacks, by id.
+    programs: BTreeMap<u64, Program>,
     switches: u64,
 }
 
 impl Account {
-    fn read(pid: u32) -> Result<Self> {
-        let folder = format!("/proc/{pid}/fdinfo");
-        let entries = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
-        // Several descriptors may name one program.
+    /// Reads the programs of process `pid`, none without one, and the machine's switches.
+    fn read(pid: Option<u32>) -> Result<Self> {
         let mut programs = BTreeMap::new();
-        for entry in entries {
-            // A descriptor may be closed meanwhile.
-            let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-            if let Some((id, program)) = program_of(&text) {
-                programs.insert(id, program);
+        if let Some(pid) = pid {
+            let folder = format!("/proc/{pid}/fdinfo");
+            let entries = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
+            // Several descriptors may name one program.
+            for entry in entries {
+                // A descriptor may be closed meanwhile.
+                let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+                programs.extend(program_of(&text));
+            }
+            if programs.is_empty() {
+                bail!("process {pid} holds no struct_ops program");
             }
         }
-        if programs.is_empty() {
-            bail!("process {pid} holds no struct_ops program");
-        }
         let stat = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
-        let switches = field(&stat, "ctxt").context("/proc/stat has no ctxt")?;
-        let sum = |part: fn(&(u64, u64)) -> u64| programs.values().map(part).sum();
+        let switches = field(&stat, "ctxt").and_then(|count| count.parse().ok());
         Ok(Self {
-            run_ns: sum(|(run_ns, _)| *run_ns),
-            verified: sum(|(_, verified)| *verified),
-            switches,
+            programs,
+            switches: switches.context("/proc/stat has no ctxt")?,
         })
     }
 
+    /// What each program did until `after`: itself, its nanoseconds, its calls.
+    fn spent<'a>(&self, after: &'a Self) -> Vec<(&'a Program, u64, u64)> {
+        let one = |(id, program): (&u64, &'a Program)| {
+            let before = self.programs.get(id).cloned().unwrap_or_default();
+            let run_ns = program.run_ns.saturating_sub(before.run_ns);
+            (program, run_ns, program.calls.saturating_sub(before.calls))
+        };
+        after.programs.iter().map(one).collect()
+    }
+
+    fn switches_until(&self, after: &Self) -> f64 {
+        after.switches.saturating_sub(self.switches).max(1) as f64
+    }
+
     fn us_a_switch(&self, after: &Self) -> f64 {
-        let run_ns = after.run_ns.saturating_sub(self.run_ns);
-        run_ns as f64 / 1e3 / (after.switches - self.switches).max(1) as f64
+        let run_ns: u64 = self.spent(after).iter().map(|(_, run_ns, _)| run_ns).sum();
+        run_ns as f64 / 1e3 / self.switches_until(after)
+    }
+
+    /// Prints which program took how much, for whoever is to make it less.
+    fn show(&self, after: &Self) {
+        let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        let switches = self.switches_until(after);
+        for (program, run_ns, calls) in self.spent(after) {
+            let (us, calls) = (run_ns as f64 / 1e3, calls as f64);
+            if calls > 0.0 && us / switches >= 0.1 {
+                println!(
+                    "    {:28} {:5.2} calls a switch, {:6.1} µs a call, {:6.1} µs a switch",
+                    name_of(&symbols, &program.tag).unwrap_or(&program.tag),
+                    calls / switches,
+                    us / calls,
+                    us / switches
+                );
+            }
+        }
     }
 }
 
-/// A number after its name: "run_time_ns:\t123" or "ctxt 123".
-fn field(text: &str, name: &str) -> Option<u64> {
+/// A program's name, from the kernel's symbol bpf_prog_<tag>_<name>.
+fn name_of<'a>(symbols: &'a str, tag: &str) -> Option<&'a str> {
+    let prefix = format!("bpf_prog_{tag}_");
+    let (_, rest) = symbols.split_once(&prefix)?;
+    rest.split_whitespace().next()
+}
+
+/// What comes after a name: "run_time_ns:\t123" or "ctxt 123".
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once([':', ' ', '\t'])?;
-        (key == name).then(|| value.trim().parse().ok())?
+        (key == name).then(|| value.trim())
     })
 }
 
-/// A struct_ops program's id, run time and verified instructions, from its descriptor.
-fn program_of(text: &str) -> Option<(u64, (u64, u64))> {
-    if field(text, "prog_type")? != STRUCT_OPS {
+/// A struct_ops program's id and account, from its descriptor.
+fn program_of(text: &str) -> Option<(u64, Program)> {
+    let number = |name: &str| field(text, name)?.parse::<u64>().ok();
+    if number("prog_type")? != STRUCT_OPS {
         return None;
     }
-    let verified = field(text, "verified_insns").unwrap_or(0);
-    Some((
-        field(text, "prog_id")?,
-        (field(text, "run_time_ns")?, verified),
-    ))
+    let program = Program {
+        tag: field(text, "prog_tag").unwrap_or_default().to_owned(),
+        run_ns: number("run_time_ns")?,
+        calls: number("run_cnt")?,
+        verified: number("verified_insns").unwrap_or(0),
+    };
+    Some((number("prog_id")?, program))
 }
 
 /// Threads that only sleep; dropping this ends them.
@@ -260,23 +325,38 @@ fn rss_kib(status: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod unit {
-    use super::{Account, field, program_of, rss_kib};
+    use super::{Account, Program, field, name_of, program_of, rss_kib};
 
     #[test]
     fn descriptors_of_programs_are_read() {
-        let text = "pos:\t0\nprog_type:\t27\nprog_jited:\t1\nmemlock:\t4096\nprog_id:\t31\n\
-                    run_time_ns:\t5000\nrun_cnt:\t10\nverified_insns:\t77\n";
-        assert_eq!(program_of(text), Some((31, (5000, 77))));
+        let text = "pos:\t0\nprog_type:\t27\nprog_jited:\t1\nprog_tag:\tab12\nmemlock:\t4096\n\
+                    prog_id:\t31\nrun_time_ns:\t5000\nrun_cnt:\t10\nverified_insns:\t77\n";
+        let program = Program {
+            tag: "ab12".into(),
+            run_ns: 5000,
+            calls: 10,
+            verified: 77,
+        };
+        assert_eq!(program_of(text), Some((31, program)));
         assert_eq!(program_of(&text.replace("27", "1")), None);
         assert_eq!(program_of("pos:\t0\n"), None);
-        assert_eq!(field("cpu  1 2\nctxt 99\n", "ctxt"), Some(99));
+        assert_eq!(field("cpu  1 2\nctxt 99\n", "ctxt"), Some("99"));
+        let symbols = "f00 t bpf_prog_cd34_x [bpf]\nf01 t bpf_prog_ab12_my_dispatch\t[bpf]\n";
+        assert_eq!(name_of(symbols, "ab12"), Some("my_dispatch"));
+        assert_eq!(name_of(symbols, "ef56"), None);
     }
 
     #[test]
     fn costs_are_spread_over_switches() {
         let account = |run_ns, switches| Account {
-            run_ns,
-            verified: 0,
+            programs: [(
+                1,
+                Program {
+                    run_ns,
+                    ..Program::default()
+                },
+            )]
+            .into(),
             switches,
         };
         let us = account(1000, 10).us_a_switch(&account(21_000, 20));
