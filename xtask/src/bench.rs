@@ -107,7 +107,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         for (place, works) in places(args, &chosen)? {
             let ending = measure(&cache, &base, args, &peers, &place, &works)?;
             if ending == Ending::Interrupted {
-                bail!("interrupted: what was measured in whole is in the cache");
+                bail!("interrupted: whole turns of all contenders are kept");
             }
             whole &= ending == Ending::Exited(0);
         }
@@ -229,11 +229,15 @@ fn measure(
         println!("the emulator ran stale code, a fault of its own: the turn is taken again");
         collector.drop_unfinished_turn();
     };
-    if ending != Ending::Interrupted {
+    if ending == Ending::Interrupted {
+        collector.cut_short();
+    }
+    // A run cut short replaces what was kept only if it has a turn of everybody.
+    if ending != Ending::Interrupted || collector.whole_turns() > 0 {
         let results = Results {
             place: place.clone(),
             quick: args.quick,
-            turns,
+            turns: collector.turns(),
             command: command(args),
             schedulers: args.schedulers.clone(),
             about: collector.about.clone(),

@@ -209,6 +209,17 @@ impl Collector {
         self.whole_turns
     }
 
+    /// Turns there are results of, in part or in whole.
+    pub fn turns(&self) -> u32 {
+        self.turns
+    }
+
+    /// Takes no more turns than there have been: the user stopped it.
+    pub fn cut_short(&mut self) {
+        self.drop_unfinished_turn();
+        self.turns = self.whole_turns;
+    }
+
     /// Forgets what was measured since the last whole turn.
     pub fn drop_unfinished_turn(&mut self) {
         let whole = self.whole_turns;
@@ -327,5 +338,7 @@ mod tests {
         collector.text("BENCH {\"turn\":1}");
         collector.drop_unfinished_turn();
         assert_eq!(collector.measurements.len(), 1);
+        collector.cut_short();
+        assert_eq!(collector.turns(), 1);
     }
 }
