@@ -24,6 +24,8 @@ use crate::{UsageError, workspace};
 
 use results::{Collector, Place, Results, Work};
 
+/// Who is measured unless somebody is named.
+const CONTENDERS: &str = "eevdf,ballast,rusty,bpfland,lavd,p2dq";
 /// Turns of a measurement, and of a look.
 const TURNS: u32 = 5;
 const QUICK_TURNS: u32 = 1;
@@ -55,7 +57,7 @@ pub struct BenchArgs {
         long,
         value_name = "NAME",
         value_delimiter = ',',
-        default_value = "eevdf,ballast,rusty,bpfland,lavd,p2dq"
+        default_value = CONTENDERS
     )]
     schedulers: Vec<String>,
     /// Shorter windows, on the usual machine only: a look, not a measurement
@@ -279,6 +281,10 @@ fn command(args: &BenchArgs) -> String {
     }
     if !args.only.is_empty() {
         add("only", &args.only.join(","));
+    }
+    let schedulers = args.schedulers.join(",");
+    if schedulers != CONTENDERS {
+        add("schedulers", &schedulers);
     }
     if let Some(series) = &args.kernel {
         add("kernel", &series.to_string());
