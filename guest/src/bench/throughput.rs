@@ -138,6 +138,7 @@ fn stress(bench: &mut Bench) -> Result<()> {
         let arguments = [
             &stressor,
             &instances,
+            "--metrics",
             "--timeout",
             &seconds,
             "--yaml",
