@@ -7,7 +7,7 @@ BPF_SOURCES = $(wildcard src/bpf/*.c src/bpf/*.h sim/src/shim/*.h)
 
 # The steps of a target are in order: set up, then check, then build.
 .NOTPARALLEL:
-.PHONY: help setup build demo host-demo test bench fmt fmt-check lint deny measure clean-cache
+.PHONY: help setup build demo host-demo test bench bench-guest fmt fmt-check lint deny measure clean-cache
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,9 @@ test: setup lint ## Everything: formatting, lints, unit tests, guest tests
 
 bench: setup measure ## Measure the planner, and the promised figures in the guest, three times each
 	cargo bench --package scx_ballast
+
+bench-guest: setup ## Measure EEVDF, scx_ballast and its peers side by side; writes docs/benchmarks.md
+	cargo xtask vm bench
 
 measure: ## The promised figures alone
 	cargo xtask vm run --timeout 7200 -c 'guest-test measure --repeat 3'

@@ -11,6 +11,9 @@ CLANGS="22 21 20 19 18"
 PACKAGES="gcc libc6-dev make pkg-config libelf-dev zlib1g-dev binutils qemu-system-x86
 	busybox-static stress-ng rt-tests zstd debian-archive-keyring ca-certificates"
 
+# Only some distributions have it; the benchmark does without.
+OPTIONAL_PACKAGES="linux-perf"
+
 say() { printf '%-8s %s\n' "$1" "$2"; }
 die() { printf 'setup: %s\n' "$1" >&2; exit 1; }
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -121,6 +124,20 @@ setup_packages() {
 	install $missing
 }
 
+setup_optional_packages() {
+	for package in $OPTIONAL_PACKAGES; do
+		if installed "$package"; then
+			say ok "$package"
+		elif apt-cache show "$package" >/dev/null 2>&1; then
+			update
+			say install "$package"
+			install "$package" || say warning "$package was not installed: its benchmarks are left out"
+		else
+			say note "this system has no $package: its benchmarks are left out"
+		fi
+	done
+}
+
 check_rust() {
 	command -v cargo >/dev/null && command -v rustc >/dev/null ||
 		die "no Rust: install rustup from https://rustup.rs, then run this again"
@@ -138,5 +155,6 @@ command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
 	die "this needs apt-get: use Debian 12 or Ubuntu 24.04, or later"
 check_rust
 setup_packages
+setup_optional_packages
 setup_clang
 setup_qemu

@@ -18,14 +18,33 @@ pub fn weight_of_nice(nice: i32) -> f64 {
     f64::from(WEIGHTS[(nice.clamp(-20, 19) + 20) as usize])
 }
 
-/// CPUs each always-running task is owed on `capacity` CPUs: min(1, level × weight), the level
-/// such that everything is handed out.
+/// What a task may ask for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Claim {
+    /// Nice value.
+    pub nice: i32,
+    /// CPUs it would use alone, 0 to 1.
+    pub demand: f64,
+}
+
+/// CPUs each always-running task is owed on `capacity` CPUs.
 pub fn entitlements(capacity: f64, nices: &[i32]) -> Vec<f64> {
-    let owed_at = |level: f64| {
-        let owed = move |nice: &i32| (level * weight_of_nice(*nice)).min(1.0);
-        nices.iter().map(owed)
+    let claim = |nice: &i32| Claim {
+        nice: *nice,
+        demand: 1.0,
     };
-    // At level 1 every task is owed a whole CPU: no weight is below 1.
+    let claims: Vec<Claim> = nices.iter().map(claim).collect();
+    entitlements_of(capacity, &claims)
+}
+
+/// CPUs each task is owed on `capacity` CPUs: min(demand, level × weight), the level such that
+/// everything is handed out.
+pub fn entitlements_of(capacity: f64, claims: &[Claim]) -> Vec<f64> {
+    let owed_at = |level: f64| {
+        let owed = move |claim: &Claim| (level * weight_of_nice(claim.nice)).min(claim.demand);
+        claims.iter().map(owed)
+    };
+    // At level 1 every task is owed its demand: no weight is below 1.
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(low, high);
@@ -40,7 +59,7 @@ pub fn entitlements(capacity: f64, nices: &[i32]) -> Vec<f64> {
 
 #[cfg(test)]
 mod unit {
-    use super::entitlements;
+    use super::{Claim, entitlements, entitlements_of};
 
     fn near(got: f64, expected: f64) {
         assert!((got - expected).abs() < 5e-4, "{got} is not {expected}");
@@ -57,6 +76,17 @@ mod unit {
         let mut low = vec![0; 8];
         low.extend([19; 8]);
         near(entitlements(8.0, &low)[15], 0.0144);
+    }
+
+    #[test]
+    fn what_is_not_wanted_goes_to_the_others() {
+        let claim = |demand| Claim { nice: 0, demand };
+        let mut claims = vec![claim(1.0); 3];
+        claims.push(claim(0.1));
+        let owed = entitlements_of(2.0, &claims);
+        near(owed[0], 1.9 / 3.0);
+        near(owed[3], 0.1);
+        near(entitlements_of(8.0, &claims)[3], 0.1);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! Never looks inside the scheduler: everything is seen from outside, as a user would see it. Only
 //! the load at the size of a machine that no guest has goes through its library.
 
+pub mod bench;
 pub mod cgroup;
 pub mod checks;
 pub mod cli;
+pub mod command;
 pub mod cpus;
 pub mod demo;
 pub mod dump;
@@ -20,3 +22,4 @@ pub mod stress;
 pub mod sys;
 pub mod table;
 pub mod tests;
+pub mod wake;

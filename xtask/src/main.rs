@@ -2,6 +2,7 @@
 //! Owns the command line of `cargo xtask` and its exit codes.
 //! Must never depend on the scheduler's crates: it has to build in seconds.
 
+mod bench;
 mod cache;
 mod cpio;
 mod guest;
@@ -63,6 +64,8 @@ enum Vm {
     Run(RunArgs),
     /// Run the guest tests, one boot for each kernel and topology
     Test(vm_test::TestArgs),
+    /// Measure EEVDF, scx_ballast and its peers on the same work, and write docs/benchmarks.md
+    Bench(bench::BenchArgs),
     /// Watch the scheduler balance a two-socket machine
     Demo(DemoArgs),
     /// List the machines that can be booted
@@ -135,6 +138,7 @@ fn main() -> ExitCode {
         Vm::Kernel(args) => fetch(&args),
         Vm::Run(args) => run(args),
         Vm::Test(args) => vm_test::run(&args),
+        Vm::Bench(args) => bench::run(&args),
         Vm::Demo(args) => demo(&args),
         Vm::Topologies => {
             print!("{}", topology::table());

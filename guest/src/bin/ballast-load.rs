@@ -5,11 +5,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ballast_guest::cli::{self, refuse};
 use ballast_guest::load::{Group, Report, Spinners, take_over_if_worker};
 use ballast_guest::sys;
-use clap::Parser;
+use ballast_guest::wake;
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 /// Time between two looks at where the workers run.
 const LOOK_NS: u64 = 200_000_000;
@@ -18,8 +20,15 @@ const LONGEST_SECONDS: f64 = 86_400.0;
 
 /// Spins, and reports the CPU time every worker got, measured from outside.
 #[derive(Parser)]
-#[command(version, after_help = GROUP_HELP)]
+#[command(
+    version,
+    after_help = GROUP_HELP,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Length of the measured window
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
@@ -32,6 +41,40 @@ struct Arguments {
     /// Groups of workers, for example count=9,nice=0,cpus=0-3
     #[arg(required = true, value_name = "GROUP")]
     groups: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Other {
+    /// Messengers wake workers; prints the time from wake to running as JSON
+    Wake(Wake),
+    /// Starts threads that only sleep, says `ready`, and waits for the end of its input
+    Sleepers {
+        /// How many
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=200_000))]
+        count: u32,
+    },
+}
+
+#[derive(Args)]
+struct Wake {
+    /// Threads that wake others
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    messengers: u32,
+    /// Threads each of them wakes
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    workers: u32,
+    /// CPU time of a request
+    #[arg(long, value_name = "US", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    work_us: u64,
+    /// Mean time between a request's end and the next one's wish
+    #[arg(long, value_name = "US", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    think_us: u64,
+    /// Time before requests count
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    warmup: f64,
+    /// Time in which they count
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
 }
 
 const GROUP_HELP: &str = "\
@@ -59,6 +102,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    match &arguments.other {
+        Some(Other::Wake(wake)) => return print_json(measure_wakes(wake)),
+        Some(Other::Sleepers { count }) => return end(wake::sleepers(*count)),
+        None => {}
+    }
     let groups = arguments.groups.iter().map(|text| Group::parse(text));
     let groups = match groups.collect::<Result<Vec<Group>, String>>() {
         Ok(groups) => groups,
@@ -101,11 +149,31 @@ fn print(arguments: &Arguments, report: &Report) -> ExitCode {
         print!("{}", report.to_table());
         return ExitCode::SUCCESS;
     }
-    match serde_json::to_string_pretty(report) {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => refuse(format_args!("writing the report: {why}")),
+    print_json(Ok(report))
+}
+
+fn measure_wakes(wake: &Wake) -> Result<wake::Latencies> {
+    wake::run(&wake::Shape {
+        messengers: wake.messengers,
+        workers: wake.workers,
+        work_us: wake.work_us,
+        think_us: wake.think_us,
+        warmup: Duration::from_secs_f64(wake.warmup),
+        window: Duration::from_secs_f64(wake.seconds),
+    })
+}
+
+fn end(done: Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => refuse(format_args!("{why:#}")),
     }
+}
+
+fn print_json(report: Result<impl Serialize>) -> ExitCode {
+    end(report.and_then(|report| {
+        let text = serde_json::to_string_pretty(&report).context("writing the report")?;
+        println!("{text}");
+        Ok(())
+    }))
 }

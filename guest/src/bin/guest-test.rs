@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use ballast_guest::bench::{self, Contender, Work};
 use ballast_guest::cli::{self, refuse};
 use ballast_guest::load::take_over_if_worker;
 use ballast_guest::table::Table;
@@ -43,6 +44,26 @@ enum Job {
         /// Names from `list`; none means all that have promised figures
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+    },
+    /// Lists the benchmark's work as JSON
+    BenchList,
+    /// Measures contenders on the same work, in turn; prints lines for the harness
+    Bench {
+        /// Contenders in the order of each turn; eevdf is the kernel's own scheduler
+        #[arg(long, value_delimiter = ',', required = true, value_parser = Contender::parse)]
+        schedulers: Vec<Contender>,
+        /// The first turn's number
+        #[arg(long, default_value_t = 1)]
+        from: u32,
+        /// The last turn's number
+        #[arg(long, default_value_t = 1)]
+        to: u32,
+        /// Shorter windows: a look, not a measurement
+        #[arg(long)]
+        quick: bool,
+        /// Names from `bench-list`
+        #[arg(required = true, value_name = "WORK", value_parser = find_work)]
+        works: Vec<Work>,
     },
     /// Shows what the scheduler does, for people who see it for the first time
     Demo,
@@ -92,6 +113,27 @@ fn work(job: &Job) -> Result<bool> {
             prepare();
             measure::measure(&chosen, *repeat)
         }
+        Job::BenchList => {
+            let works = serde_json::to_string(&bench::all());
+            println!("{}", works.context("writing the list of work")?);
+            Ok(true)
+        }
+        Job::Bench {
+            schedulers,
+            from,
+            to,
+            quick,
+            works,
+        } => {
+            prepare();
+            bench::run(&bench::Plan {
+                contenders: schedulers.clone(),
+                works: works.clone(),
+                turns: (*from, *to),
+                quick: *quick,
+            })?;
+            Ok(true)
+        }
         Job::Demo => {
             prepare();
             demo::run().inspect_err(|_| {
@@ -100,6 +142,12 @@ fn work(job: &Job) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+fn find_work(name: &str) -> Result<Work, String> {
+    let mut all = bench::all().into_iter();
+    all.find(|work| work.name == name)
+        .ok_or_else(|| format!("there is no work `{name}`; see `guest-test bench-list`"))
 }
 
 fn prepare() {

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a scheduler costs: time in its BPF programs, its daemon's CPU time and memory.
+//! Never knows a scheduler: the kernel's accounts are read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Bench;
+use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use crate::command;
+use crate::load::{Group, Spinners};
+use crate::sys;
+
+/// BPF_PROG_TYPE_STRUCT_OPS of the kernel's uapi/linux/bpf.h.
+const STRUCT_OPS: u64 = 27;
+/// What a tool may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const fn cost(key: &'static str, title: &'static str) -> FigureSpec {
+    FigureSpec {
+        key,
+        title,
+        unit: "µs",
+        better: Better::Less,
+        targets: &[Target::TimesAtMost("rusty", 0.6)],
+    }
+}
+
+const fn daemon_figure(
+    key: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    targets: &'static [Target],
+) -> FigureSpec {
+    FigureSpec {
+        key,
+        title,
+        unit,
+        better: Better::Less,
+        targets,
+    }
+}
+
+pub(super) const WORKS: &[Work] = &[
+    Work {
+        name: "bpf-cost",
+        title: "Time in BPF",
+        about: "Time in the scheduler's callbacks for each context switch (kernel.bpf_stats_enabled, /proc/stat), while hackbench sends through pipes, and while workers are woken beside a hog a CPU. Instructions: what the verifier walked to accept them.",
+        clock: Clock::Icount,
+        large: false,
+        limit_secs: 60,
+        figures: &[
+            FigureSpec {
+                key: "switches",
+                title: "context switches, hackbench",
+                unit: "",
+                better: Better::Less,
+                targets: &[],
+            },
+            cost("messages", "BPF a switch, hackbench"),
+            cost("wake-ups", "BPF a switch, wake-ups beside hogs"),
+            FigureSpec {
+                key: "verified",
+                title: "verified instructions",
+                unit: "",
+                better: Better::Less,
+                targets: &[],
+            },
+        ],
+        run: bpf_cost,
+    },
+    Work {
+        name: "daemon",
+        title: "The daemon",
+        about: "CPU time and memory of the scheduler's process beside sleeping threads, on an otherwise idle machine. An hour's CPU seconds are projected from the window; an emulated CPU is some ten times slower than a real one.",
+        clock: Clock::Multi,
+        large: false,
+        limit_secs: 120,
+        figures: &[
+            daemon_figure("cpu-100", "CPU seconds an hour, 100 threads", "s", &[]),
+            // 0.1 % of one CPU.
+            daemon_figure(
+                "cpu-10000",
+                "CPU seconds an hour, 10,000 threads",
+                "s",
+                &[Target::AtMost(3.6)],
+            ),
+            daemon_figure("memory-100", "memory, 100 threads", "MiB", &[]),
+            daemon_figure("memory-10000", "memory, 10,000 threads", "MiB", &[]),
+        ],
+        run: daemon,
+    },
+];
+
+fn bpf_cost(bench: &mut Bench) -> Result<()> {
+    let pid = bench.running.pid();
+    let _stats = BpfStats::on()?;
+    let loops = if bench.quick { "100" } else { "300" };
+    let before = Account::read(pid)?;
+    command::run("hackbench", &["-g", "1", "-P", "-p", "-l", loops], PATIENCE)?;
+    let after = Account::read(pid)?;
+    bench.value("switches", (after.switches - before.switches) as f64);
+    if pid.is_some() {
+        let programs = after.programs.values();
+        let verified: u64 = programs.map(|program| program.verified).sum();
+        bench.value("verified", verified as f64);
+        bench.value("messages", before.us_a_switch(&after));
+        before.show(&after);
+    }
+
+    let hogs = Spinners::start(&[Group::spinners(bench.machine.cpus.len(), 0)])?;
+    let seconds = bench.seconds(3, 8).as_secs().to_string();
+    let before = Account::read(pid)?;
+    command::run("ballast-load", &["wake", "--seconds", &seconds], PATIENCE)?;
+    let after = Account::read(pid)?;
+    drop(hogs);
+    if pid.is_some() {
+        bench.value("wake-ups", before.us_a_switch(&after));
+        before.show(&after);
+        return Ok(());
+    }
+    bail!("it has no BPF programs")
+}
+
+/// The kernel times BPF programs; dropping it ends that.
+struct BpfStats;
+
+const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+impl BpfStats {
+    fn on() -> Result<Self> {
+        fs::write(BPF_STATS, "1").with_context(|| format!("writing {BPF_STATS}"))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for BpfStats {
+    fn drop(&mut self) {
+        // What is left on only costs time.
+        drop(fs::write(BPF_STATS, "0"));
+    }
+}
+
+/// One BPF program's account.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Program {
+    tag: String,
+    run_ns: u64,
+    calls: u64,
+    verified: u64,
+}
+
+/// The kernel's accounts at one instant.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Account {
+    /// The scheduler's callbacks, by id.
+    programs: BTreeMap<u64, Program>,
+    switches: u64,
+}
+
+impl Account {
+    /// Reads the programs of process `pid`, none without one, and the machine's switches.
+    fn read(pid: Option<u32>) -> Result<Self> {
+        let mut programs = BTreeMap::new();
+        if let Some(pid) = pid {
+            let folder = format!("/proc/{pid}/fdinfo");
+            let entries = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
+            // Several descriptors may name one program.
+            for entry in entries {
+                // A descriptor may be closed meanwhile.
+                let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+                programs.extend(program_of(&text));
+            }
+            if programs.is_empty() {
+                bail!("process {pid} holds no struct_ops program");
+            }
+        }
+        let stat = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+        let switches = field(&stat, "ctxt").and_then(|count| count.parse().ok());
+        Ok(Self {
+            programs,
+            switches: switches.context("/proc/stat has no ctxt")?,
+        })
+    }
+
+    /// What each program did until `after`: itself, its nanoseconds, its calls.
+    fn spent<'a>(&self, after: &'a Self) -> Vec<(&'a Program, u64, u64)> {
+        let one = |(id, program): (&u64, &'a Program)| {
+            let before = self.programs.get(id).cloned().unwrap_or_default();
+            let run_ns = program.run_ns.saturating_sub(before.run_ns);
+            (program, run_ns, program.calls.saturating_sub(before.calls))
+        };
+        after.programs.iter().map(one).collect()
+    }
+
+    fn switches_until(&self, after: &Self) -> f64 {
+        after.switches.saturating_sub(self.switches).max(1) as f64
+    }
+
+    fn us_a_switch(&self, after: &Self) -> f64 {
+        let run_ns: u64 = self.spent(after).iter().map(|(_, run_ns, _)| run_ns).sum();
+        run_ns as f64 / 1e3 / self.switches_until(after)
+    }
+
+    /// Prints which program took how much, for whoever is to make it less.
+    fn show(&self, after: &Self) {
+        let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        let switches = self.switches_until(after);
+        for (program, run_ns, calls) in self.spent(after) {
+            let (us, calls) = (run_ns as f64 / 1e3, calls as f64);
+            if calls > 0.0 && us / switches >= 0.1 {
+                println!(
+                    "    {:28} {:5.2} calls a switch, {:6.1} µs a call, {:6.1} µs a switch",
+                    name_of(&symbols, &program.tag).unwrap_or(&program.tag),
+                    calls / switches,
+                    us / calls,
+                    us / switches
+                );
+            }
+        }
+    }
+}
+
+/// A program's name, from the kernel's symbol bpf_prog_<tag>_<name>.
+fn name_of<'a>(symbols: &'a str, tag: &str) -> Option<&'a str> {
+    let prefix = format!("bpf_prog_{tag}_");
+    let (_, rest) = symbols.split_once(&prefix)?;
+    rest.split_whitespace().next()
+}
+
+/// What comes after a name: "run_time_ns:\t123" or "ctxt 123".
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once([':', ' ', '\t'])?;
+        (key == name).then(|| value.trim())
+    })
+}
+
+/// A struct_ops program's id and account, from its descriptor.
+fn program_of(text: &str) -> Option<(u64, Program)> {
+    let number = |name: &str| field(text, name)?.parse::<u64>().ok();
+    if number("prog_type")? != STRUCT_OPS {
+        return None;
+    }
+    let program = Program {
+        tag: field(text, "prog_tag").unwrap_or_default().to_owned(),
+        run_ns: number("run_time_ns")?,
+        calls: number("run_cnt")?,
+        verified: number("verified_insns").unwrap_or(0),
+    };
+    Some((number("prog_id")?, program))
+}
+
+/// Threads that only sleep; dropping this ends them.
+struct Sleepers(Child);
+
+impl Sleepers {
+    fn start(count: u32) -> Result<Self> {
+        let child = Command::new("ballast-load")
+            .args(["sleepers", &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the sleepers")?;
+        let mut sleepers = Self(child);
+        let stdout = sleepers.0.stdout.take().context("the sleepers are mute")?;
+        let mut line = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .context("waiting for the sleepers")?;
+        match line.trim() {
+            "ready" => Ok(sleepers),
+            _ => bail!("{count} sleeping threads could not be started"),
+        }
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        // Both fail only after the end.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn daemon(bench: &mut Bench) -> Result<()> {
+    let Some(pid) = bench.running.pid() else {
+        bail!("it has no daemon");
+    };
+    for (count, cpu, memory) in [
+        (100, "cpu-100", "memory-100"),
+        (10_000, "cpu-10000", "memory-10000"),
+    ] {
+        let sleepers = Sleepers::start(count)?;
+        sleep(bench.seconds(2, 5));
+        let window = bench.seconds(5, 15);
+        let before = sys::process_cpu_ns(pid).context("reading the daemon's clock")?;
+        sleep(window);
+        let after = sys::process_cpu_ns(pid).context("reading the daemon's clock")?;
+        bench.value(
+            cpu,
+            3600.0 * (after - before) as f64 / window.as_nanos() as f64,
+        );
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let rss_kib = rss_kib(&status).with_context(|| format!("{path} has no VmRSS"))?;
+        bench.value(memory, rss_kib / 1024.0);
+        drop(sleepers);
+    }
+    Ok(())
+}
+
+fn rss_kib(status: &str) -> Option<f64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod unit {
+    use super::{Account, Program, field, name_of, program_of, rss_kib};
+
+    #[test]
+    fn descriptors_of_programs_are_read() {
+        let text = "pos:\t0\nprog_type:\t27\nprog_jited:\t1\nprog_tag:\tab12\nmemlock:\t4096\n\
+                    prog_id:\t31\nrun_time_ns:\t5000\nrun_cnt:\t10\nverified_insns:\t77\n";
+        let program = Program {
+            tag: "ab12".into(),
+            run_ns: 5000,
+            calls: 10,
+            verified: 77,
+        };
+        assert_eq!(program_of(text), Some((31, program)));
+        assert_eq!(program_of(&text.replace("27", "1")), None);
+        assert_eq!(program_of("pos:\t0\n"), None);
+        assert_eq!(field("cpu  1 2\nctxt 99\n", "ctxt"), Some("99"));
+        let symbols = "f00 t bpf_prog_cd34_x [bpf]\nf01 t bpf_prog_ab12_my_dispatch\t[bpf]\n";
+        assert_eq!(name_of(symbols, "ab12"), Some("my_dispatch"));
+        assert_eq!(name_of(symbols, "ef56"), None);
+    }
+
+    #[test]
+    fn costs_are_spread_over_switches() {
+        let account = |run_ns, switches| Account {
+            programs: [(
+                1,
+                Program {
+                    run_ns,
+                    ..Program::default()
+                },
+            )]
+            .into(),
+            switches,
+        };
+        let us = account(1000, 10).us_a_switch(&account(21_000, 20));
+        assert!((us - 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn memory_is_read() {
+        assert_eq!(rss_kib("VmHWM:\t 9 kB\nVmRSS:\t  2048 kB\n"), Some(2048.0));
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Work done in a given time, or time for given work: hackbench, stress-ng, perf bench.
+//! Never times anything itself: the tools' own clocks are read.
+
+use std::env;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Bench;
+use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use crate::command;
+
+/// What a tool may take beyond its own time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const fn hackbench_time(key: &'static str, title: &'static str) -> FigureSpec {
+    FigureSpec {
+        key,
+        title,
+        unit: "s",
+        better: Better::Less,
+        targets: &[Target::TimesAtMost("eevdf", 1.0)],
+    }
+}
+
+/// hackbench's forms: name of the figure, and the flags that make it.
+const FORMS: [(&str, &[&str]); 4] = [
+    ("sockets-processes", &["-P"]),
+    ("sockets-threads", &["-T"]),
+    ("pipes-processes", &["-P", "-p"]),
+    ("pipes-threads", &["-T", "-p"]),
+];
+
+const fn rate(stressor: &'static str) -> FigureSpec {
+    FigureSpec {
+        key: stressor,
+        title: stressor,
+        unit: "operations a second",
+        better: Better::More,
+        targets: &[
+            Target::TimesAtLeast("eevdf", 0.99),
+            Target::NoWorseThanPeers,
+        ],
+    }
+}
+
+const fn perf_time(key: &'static str, title: &'static str) -> FigureSpec {
+    FigureSpec {
+        key,
+        title,
+        unit: "s",
+        better: Better::Less,
+        targets: &[],
+    }
+}
+
+const STRESSORS: &[FigureSpec] = &[
+    rate("cpu"),
+    rate("switch"),
+    rate("pipe"),
+    rate("fork"),
+    rate("futex"),
+    rate("mutex"),
+    rate("sem"),
+    rate("timer"),
+];
+
+pub(super) const WORKS: &[Work] = &[HACKBENCH, STRESS, PERF];
+
+const STRESS: Work = Work {
+    name: "stress",
+    title: "Stressors (stress-ng)",
+    about: "Each stressor alone, an instance for each CPU. A second of this clock is a fixed number of instructions of all CPUs together, as a CPU second is on real ones: the rate is work for a given effort.",
+    clock: Clock::Icount,
+    large: false,
+    limit_secs: 120,
+    figures: STRESSORS,
+    run: stress,
+};
+
+const PERF: Work = Work {
+    name: "perf",
+    title: "perf bench sched",
+    about: "`perf bench sched pipe`, two processes passing a byte, and `perf bench sched messaging` with one group.",
+    clock: Clock::Icount,
+    large: false,
+    limit_secs: 120,
+    figures: &[
+        perf_time("pipe", "pipe"),
+        perf_time("messaging", "messaging"),
+    ],
+    run: perf,
+};
+
+const HACKBENCH: Work = Work {
+    name: "hackbench",
+    title: "Messages (hackbench)",
+    about: "hackbench with one group: 20 senders, 20 receivers, every sender writing to every receiver.",
+    clock: Clock::Icount,
+    large: false,
+    limit_secs: 120,
+    figures: &[
+        hackbench_time("sockets-processes", "sockets between processes"),
+        hackbench_time("sockets-threads", "sockets between threads"),
+        hackbench_time("pipes-processes", "pipes between processes"),
+        hackbench_time("pipes-threads", "pipes between threads"),
+    ],
+    run: hackbench,
+};
+
+fn hackbench(bench: &mut Bench) -> Result<()> {
+    let loops = if bench.quick { "100" } else { "300" };
+    for (figure, form) in FORMS {
+        let arguments = [&["-g", "1", "-l", loops], form].concat();
+        let text = command::run("hackbench", &arguments, PATIENCE)?;
+        bench.value(figure, seconds_of(&text)?);
+    }
+    Ok(())
+}
+
+/// hackbench ends with "Time: 0.128".
+fn seconds_of(text: &str) -> Result<f64> {
+    let time = text.lines().find_map(|line| line.strip_prefix("Time:"));
+    let time = time.context("hackbench gave no time")?.trim();
+    time.parse()
+        .with_context(|| format!("reading hackbench's time `{time}`"))
+}
+
+fn stress(bench: &mut Bench) -> Result<()> {
+    let path = env::temp_dir().join("guest-test-stress.yaml");
+    let file = path.display().to_string();
+    let instances = bench.machine.cpus.len().to_string();
+    let seconds = bench.seconds(1, 4).as_secs().to_string();
+    for figure in STRESSORS {
+        let stressor = format!("--{}", figure.key);
+        let arguments = [
+            &stressor,
+            &instances,
+            "--metrics",
+            "--timeout",
+            &seconds,
+            "--yaml",
+            &file,
+        ];
+        let rate = command::run("stress-ng", &arguments, PATIENCE)
+            .and_then(|_| fs::read_to_string(&path).context("reading stress-ng's metrics"))
+            .and_then(|text| rate_of(&text));
+        match rate {
+            Ok(rate) => bench.value(figure.key, rate),
+            Err(why) => bench.missing(figure.key, format!("{why:#}")),
+        }
+    }
+    Ok(())
+}
+
+fn rate_of(yaml: &str) -> Result<f64> {
+    let key = "bogo-ops-per-second-real-time:";
+    let line = yaml.lines().find_map(|line| line.trim().strip_prefix(key));
+    let rate = line.context("stress-ng gave no metrics")?.trim();
+    let rate = rate
+        .parse()
+        .with_context(|| format!("reading stress-ng's rate `{rate}`"))?;
+    match rate {
+        0.0 => bail!("stress-ng did nothing"),
+        rate => Ok(rate),
+    }
+}
+
+fn perf(bench: &mut Bench) -> Result<()> {
+    let (pipes, groups) = if bench.quick {
+        ("2000", "50")
+    } else {
+        ("10000", "150")
+    };
+    let text = command::run("perf", &["bench", "sched", "pipe", "-l", pipes], PATIENCE)?;
+    bench.value("pipe", total_of(&text)?);
+    let arguments = ["bench", "sched", "messaging", "-g", "1", "-l", groups];
+    let text = command::run("perf", &arguments, PATIENCE)?;
+    bench.value("messaging", total_of(&text)?);
+    Ok(())
+}
+
+/// perf's "Total time: 0.012 [sec]".
+fn total_of(text: &str) -> Result<f64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Total time:"));
+    let time = line.and_then(|line| line.split_whitespace().next());
+    let time = time.context("perf gave no time")?;
+    time.parse()
+        .with_context(|| format!("reading perf's time `{time}`"))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::{rate_of, seconds_of, total_of};
+
+    #[test]
+    fn hackbench_is_read() {
+        let text = "Running in process mode with 1 groups\nTime: 0.128\n";
+        assert!((seconds_of(text).expect("a time") - 0.128).abs() < 1e-12);
+        assert!(seconds_of("SENDER: write").is_err());
+    }
+
+    #[test]
+    fn stress_ng_and_perf_are_read() {
+        let yaml = "metrics:\n    - stressor: switch\n      bogo-ops: 180051\n      \
+                    bogo-ops-per-second-usr-sys-time: 186493.02\n      \
+                    bogo-ops-per-second-real-time: 179961.5\n";
+        assert!((rate_of(yaml).expect("a rate") - 179_961.5).abs() < 1e-6);
+        assert!(rate_of("bogo-ops-per-second-real-time: 0.000000").is_err());
+        assert!(rate_of("").is_err());
+        let perf = "# Executed 1000\n\n     Total time: 0.012 [sec]\n";
+        assert!((total_of(perf).expect("a time") - 0.012).abs() < 1e-12);
+        assert!(total_of("").is_err());
+    }
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Owns the benchmark: which work runs in which boot, and what becomes of the results.
+//! Must never mix figures of two boots in one table: only ratios inside one boot mean anything.
+
+mod page;
+mod peers;
+mod plot;
+mod rank;
+mod results;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::cache::Cache;
+use crate::guest::{self, Boot, Ending};
+use crate::initramfs::{ExtraFile, Initramfs};
+use crate::kernel::{self, Series};
+use crate::qemu::{self, Clock};
+use crate::topology::{self, Topology};
+use crate::{UsageError, workspace};
+
+use results::{Collector, Place, Results, Work};
+
+/// Who is measured unless somebody is named.
+const CONTENDERS: &str = "eevdf,ballast,rusty,bpfland,lavd,p2dq";
+/// Turns of a measurement, and of a look.
+const TURNS: u32 = 5;
+const QUICK_TURNS: u32 = 1;
+/// The kernel with the newer EEVDF.
+const NEWER_SERIES: &str = "7.3";
+/// The machine for work that says something on a larger one.
+const LARGE: &str = "4x8";
+/// Boots for one place, at most: QEMU loses one in some dozens to stale code.
+const BOOTS: u32 = 4;
+/// Host seconds for one of the guest's: a clock that counts instructions runs slower than the
+/// host's when all CPUs are busy, and the host may be busy too.
+const SLOWNESS: u64 = 6;
+/// Seconds to start and stop a contender in one turn.
+const START_SECS: u64 = 60;
+/// A tool of the host's that goes into the guest where it is installed.
+const OPTIONAL_TOOL: &str = "perf";
+
+/// The arguments of `vm bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Turns each contender takes: 5, with --quick 1
+    #[arg(long, value_name = "TURNS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: Option<u32>,
+    /// Only this work (see --list)
+    #[arg(long, value_name = "WORK", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Contenders, in the order of each turn; eevdf is the kernel's own
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = CONTENDERS
+    )]
+    schedulers: Vec<String>,
+    /// Shorter windows, on the usual machine only: a look, not a measurement
+    #[arg(long)]
+    quick: bool,
+    /// Only on this kernel series
+    #[arg(long)]
+    kernel: Option<Series>,
+    /// Only on this machine
+    #[arg(long, value_parser = topology::by_name)]
+    topology: Option<&'static Topology>,
+    /// Take the peers' programs from here, and install none
+    #[arg(long, value_name = "FOLDER")]
+    peers: Option<PathBuf>,
+    /// Write the page and the charts here
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"))]
+    docs: PathBuf,
+    /// List the work, and measure nothing
+    #[arg(long)]
+    list: bool,
+    /// Write the page from the results in the cache, and measure nothing
+    #[arg(long)]
+    page_only: bool,
+    /// Do not build scx_ballast and the guest's programs first
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// Measures, and writes the page.
+///
+/// # Errors
+/// When the guest cannot be prepared or the page not written. A contender that fails is a
+/// result.
+pub fn run(args: &BenchArgs) -> Result<ExitCode> {
+    let cache = Cache::open()?;
+    let programs = workspace::programs(!(args.no_build || args.page_only))?;
+    let works = list(&workspace::require(&programs, "guest-test")?)?;
+    if args.list {
+        for work in &works {
+            println!("{:16} {:7} {}", work.name, work.clock.name(), work.title);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut whole = true;
+    if !args.page_only {
+        let chosen = choose(&works, &args.only)?;
+        let peers = peers::find(&cache, &args.schedulers, args.peers.as_deref())?;
+        let base = Initramfs::base(&cache, &programs)?;
+        for (place, works) in places(args, &chosen)? {
+            let ending = measure(&cache, &base, args, &peers, &place, &works)?;
+            if ending == Ending::Interrupted {
+                bail!("interrupted: whole turns of all contenders are kept");
+            }
+            whole &= ending == Ending::Exited(0);
+        }
+    }
+    let results = Results::load_all(&cache, &works)?;
+    page::write(&args.docs, &works, &results)?;
+    Ok(ExitCode::from(u8::from(!whole)))
+}
+
+fn list(guest_test: &Path) -> Result<Vec<Work>> {
+    let listing = Command::new(guest_test)
+        .arg("bench-list")
+        .output()
+        .with_context(|| format!("running {}", guest_test.display()))?;
+    if !listing.status.success() {
+        let said = String::from_utf8_lossy(&listing.stderr);
+        bail!("guest-test bench-list: {}", said.trim());
+    }
+    serde_json::from_slice(&listing.stdout).context("reading the list of work")
+}
+
+fn choose(works: &[Work], only: &[String]) -> Result<Vec<Work>> {
+    for name in only {
+        if !works.iter().any(|work| work.name == *name) {
+            let names: Vec<_> = works.iter().map(|work| work.name.as_str()).collect();
+            let names = names.join(", ");
+            return Err(UsageError(format!("no work {name}; there is {names}")).into());
+        }
+    }
+    let wanted = |work: &&Work| only.is_empty() || only.contains(&work.name);
+    Ok(works.iter().filter(wanted).cloned().collect())
+}
+
+/// The boots, and the work of each.
+fn places(args: &BenchArgs, works: &[Work]) -> Result<Vec<(Place, Vec<Work>)>> {
+    let usual: Series = parse(kernel::DEFAULT_SERIES)?;
+    let machine = |series: &Series, name: &str| -> Result<(Series, &'static Topology)> {
+        let topology = topology::by_name(name).map_err(anyhow::Error::msg)?;
+        Ok((series.clone(), topology))
+    };
+    let machines = if args.kernel.is_some() || args.topology.is_some() {
+        let series = args.kernel.clone().unwrap_or(usual);
+        let topology = args
+            .topology
+            .map_or(topology::DEFAULT, |machine| machine.name);
+        vec![machine(&series, topology)?]
+    } else if args.quick {
+        vec![machine(&usual, topology::DEFAULT)?]
+    } else {
+        vec![
+            machine(&usual, topology::DEFAULT)?,
+            machine(&parse(NEWER_SERIES)?, topology::DEFAULT)?,
+            machine(&usual, LARGE)?,
+        ]
+    };
+    let mut places = Vec::new();
+    for (series, topology) in machines {
+        for clock in [Clock::Multi, Clock::Icount] {
+            let fits = |work: &&Work| work.clock == clock && (work.large || topology.name != LARGE);
+            let works: Vec<Work> = works.iter().filter(fits).cloned().collect();
+            if !works.is_empty() {
+                let place = Place {
+                    series: series.to_string(),
+                    topology: topology.name.to_string(),
+                    clock,
+                };
+                places.push((place, works));
+            }
+        }
+    }
+    Ok(places)
+}
+
+fn parse(series: &str) -> Result<Series> {
+    series.parse().map_err(anyhow::Error::msg)
+}
+
+/// Boots, measures all turns, keeps the results; a boot lost to the emulator is made up for.
+fn measure(
+    cache: &Cache,
+    base: &Initramfs,
+    args: &BenchArgs,
+    peers: &peers::Peers,
+    place: &Place,
+    works: &[Work],
+) -> Result<Ending> {
+    let turns = args.repeat.unwrap_or(match args.quick {
+        true => QUICK_TURNS,
+        false => TURNS,
+    });
+    let mut files: Vec<ExtraFile> = peers
+        .programs
+        .iter()
+        .map(|path| file(path))
+        .collect::<Result<_>>()?;
+    if let Ok(tool) = qemu::program(OPTIONAL_TOOL) {
+        files.push(file(&tool)?);
+    }
+    let limit: u64 = works.iter().map(|work| work.limit_secs).sum::<u64>() + START_SECS;
+    let mut collector = Collector::new(turns);
+    let mut boots = 0;
+    let ending = loop {
+        boots += 1;
+        let left = u64::from(turns - collector.whole_turns());
+        let boot = Boot {
+            series: parse(&place.series)?,
+            topology: topology::by_name(&place.topology).map_err(anyhow::Error::msg)?,
+            clock: place.clock,
+            timeout_secs: limit * left * args.schedulers.len() as u64 * SLOWNESS,
+            append: String::new(),
+            script: script(args, works, collector.whole_turns() + 1, turns).into_bytes(),
+            files: files.clone(),
+            log_name: format!("bench-{place}"),
+        };
+        let ending = guest::run(cache, base, &boot, &mut collector)?;
+        if ending != Ending::StaleCode || boots == BOOTS {
+            break ending;
+        }
+        println!("the emulator ran stale code, a fault of its own: the turn is taken again");
+        collector.drop_unfinished_turn();
+    };
+    if ending == Ending::Interrupted {
+        collector.cut_short();
+    }
+    // A run cut short replaces what was kept only if it has a turn of everybody.
+    if ending != Ending::Interrupted || collector.whole_turns() > 0 {
+        let results = Results {
+            place: place.clone(),
+            quick: args.quick,
+            turns: collector.turns(),
+            command: command(args),
+            schedulers: args.schedulers.clone(),
+            about: collector.about.clone(),
+            measurements: collector.close(works, &args.schedulers, &peers.missing, why(ending)),
+        };
+        results.save(cache, works)?;
+    }
+    Ok(ending)
+}
+
+fn file(path: &Path) -> Result<ExtraFile> {
+    path.display()
+        .to_string()
+        .parse()
+        .map_err(anyhow::Error::msg)
+}
+
+fn script(args: &BenchArgs, works: &[Work], from: u32, to: u32) -> String {
+    let names: Vec<_> = works.iter().map(|work| work.name.as_str()).collect();
+    format!(
+        "exec guest-test bench --schedulers {} --from {from} --to {to} {} {}\n",
+        args.schedulers.join(","),
+        if args.quick { "--quick" } else { "" },
+        names.join(" ")
+    )
+}
+
+/// What the user would type to measure the same again.
+fn command(args: &BenchArgs) -> String {
+    let mut command = String::from("cargo xtask vm bench");
+    let mut add = |flag: &str, value: &str| {
+        command.push_str(&format!(" --{flag} {value}"));
+    };
+    if args.quick {
+        add("quick", "");
+    }
+    if let Some(turns) = args.repeat {
+        add("repeat", &turns.to_string());
+    }
+    if !args.only.is_empty() {
+        add("only", &args.only.join(","));
+    }
+    let schedulers = args.schedulers.join(",");
+    if schedulers != CONTENDERS {
+        add("schedulers", &schedulers);
+    }
+    if let Some(series) = &args.kernel {
+        add("kernel", &series.to_string());
+    }
+    if let Some(machine) = args.topology {
+        add("topology", machine.name);
+    }
+    command.trim_end().replace("  ", " ")
+}
+
+fn why(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Exited(_) => "guest-test did not report it",
+        Ending::TimedOut => "the guest ran out of time",
+        Ending::Died | Ending::StaleCode => "the guest died",
+        Ending::Interrupted => "interrupted",
+    }
+}

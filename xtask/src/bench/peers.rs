@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Owns the peers' programs: other sched_ext schedulers, built once into the cache.
+//! Must never fail the benchmark over one of them: the reason takes the place of its figures.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use crate::cache::Cache;
+
+/// The peers that can be installed, each in the version it is compared in.
+const VERSIONS: [(&str, &str); 4] = [
+    ("rusty", "1.1.4"),
+    ("bpfland", "1.1.4"),
+    ("lavd", "1.1.4"),
+    ("p2dq", "1.1.4"),
+];
+/// The contenders that are no peers: the kernel's own scheduler, and ours.
+const NO_PEERS: [&str; 2] = ["eevdf", "ballast"];
+
+/// What was found.
+pub struct Peers {
+    /// Programs to copy into the guest.
+    pub programs: Vec<PathBuf>,
+    /// Those that cannot be had, and why.
+    pub missing: BTreeMap<String, String>,
+}
+
+/// Finds the programs of these contenders in `folder`, else in the cache, where what is missing
+/// is installed.
+///
+/// # Errors
+/// When the cache cannot be locked.
+pub fn find(cache: &Cache, schedulers: &[String], folder: Option<&Path>) -> Result<Peers> {
+    let mut peers = Peers {
+        programs: Vec::new(),
+        missing: BTreeMap::new(),
+    };
+    let root = cache.path("peers");
+    let _lock = cache.lock("peers.lock", "another installation of peers")?;
+    for name in schedulers {
+        if NO_PEERS.contains(&name.as_str()) {
+            continue;
+        }
+        let program = match folder {
+            Some(folder) => folder.join(format!("scx_{name}")),
+            None => root.join(format!("bin/scx_{name}")),
+        };
+        let found = match (program.is_file(), folder) {
+            (true, _) => Ok(()),
+            (false, Some(folder)) => Err(format!("scx_{name} is not in {}", folder.display())),
+            (false, None) => install(&root, name),
+        };
+        match found {
+            Ok(()) => peers.programs.push(program),
+            Err(why) => {
+                eprintln!("note: {why}");
+                peers.missing.insert(name.clone(), why);
+            }
+        }
+    }
+    Ok(peers)
+}
+
+fn install(root: &Path, name: &str) -> Result<(), String> {
+    let known = VERSIONS.iter().find(|(known, _)| *known == name);
+    let Some((_, version)) = known else {
+        return Err(format!(
+            "scx_{name} is not among the peers that can be installed"
+        ));
+    };
+    let krate = format!("scx_{name}@{version}");
+    eprintln!("installing {krate} into {} (minutes, once)", root.display());
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let status = cargo
+        .args(["install", "--quiet", "--locked", "--root"])
+        .arg(root)
+        .arg(&krate)
+        // In our own folder, for .cargo/config.toml names the clang that builds BPF.
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        .stdin(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(format!("{krate} does not build here")),
+        Err(error) => Err(format!("cargo install {krate}: {error}")),
+    }
+}
