@@ -89,15 +89,18 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 					     u64 now, u64 enq_flags)
 {
 	bool fixed = p->nr_cpus_allowed == 1 || is_migration_disabled(p);
-	s32 cpu_id;
 	struct ballast_cpu *cpu;
+	s32 cpu_id;
 
 	if (!fixed) {
 		cpu_id = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 		cpu = cpu_at(cpu_id);
-		/* A CPU that is going offline looks idle too. */
+		/*
+		 * A CPU that is going offline looks idle too. Not LOCAL_ON: kernels to
+		 * 7.0 forget to forget it when the affinity changes before it is done.
+		 */
 		if (cpu_id >= 0 && cpu && (cpu->flags & BALLAST_CPU_ONLINE)) {
-			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | cpu_id, slice_ns, enq_flags);
+			insert_confined(p, tctx, cpu_id, fixed, now, enq_flags);
 			scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 			return;
 		}
