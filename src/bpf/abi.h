@@ -160,8 +160,6 @@ struct ballast_cpu {
 	/* key under which the running task would queue now; 0: nothing to preempt */
 	ballast_u64 running_key;
 	ballast_u64 running_since_ns;
-	/* how long it usually runs in one go, or had run since it woke */
-	ballast_u64 running_burst_ns;
 	ballast_u32 running_weight;
 	ballast_u32 domain;
 	ballast_u32 node;

@@ -112,8 +112,10 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 		return;
 	}
 	cpu = cpu_at(cpu_id);
-	if (!fifo_sched && (enq_flags & SCX_ENQ_WAKEUP) && cpu &&
-	    preempt_lead(cpu, confined_key(cpu, 0), tctx->burst_ns, now)) {
+	if (!fifo_sched && (enq_flags & SCX_ENQ_WAKEUP) && cpu && cpu->running_key &&
+	    time_before(confined_key(cpu, 0) + preempt_margin_ns,
+			cpu->running_key + to_vtime(elapsed_ns(cpu->running_since_ns, now),
+						    cpu->running_weight))) {
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 		count(BALLAST_STAT_PREEMPTIONS);
 	}
@@ -162,7 +164,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	insert_open(p, tctx, home, now, enq_flags);
 	if (!call_help(home, now) && (enq_flags & SCX_ENQ_WAKEUP))
-		preempt_worst(home, queue_key(tctx, now), tctx->burst_ns, now);
+		preempt_worst(home, queue_key(tctx, now), now);
 }
 
 void BPF_STRUCT_OPS(ballast_dequeue, struct task_struct *p, u64 deq_flags)
@@ -201,7 +203,6 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 		clock_advance(clock, tctx->vruntime, now);
 	}
 	cpu->running_since_ns = now;
-	cpu->running_burst_ns = max_u64(tctx->burst_ns, tctx->ran_ns);
 	cpu->running_key = (tctx->confined_cpu ? confined_key(cpu, 0) : queue_key(tctx, now)) ?: 1;
 	scx_bpf_task_set_slice(prev, slice_ns);
 	count(BALLAST_STAT_KEPT);
@@ -337,7 +338,6 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	follow_clock(tctx, cpu_id, cpu->domain, now);
 	tctx->run_since_ns = now;
 	cpu->running_since_ns = now;
-	cpu->running_burst_ns = max_u64(tctx->burst_ns, tctx->ran_ns);
 	cpu->running_weight = tctx->weight;
 	if (is_bound_kthread(p))
 		cpu->running_key = 0;

@@ -100,50 +100,14 @@ static __always_inline s32 busy_cpu_in(struct task_struct *p, s32 prev_cpu, u32 
 	return cpu < nr_cpu_ids ? (s32)cpu : prev_cpu;
 }
 
-/* Two switches and the cold caches after them cost some 10 µs: 2 % of this. */
-#define PREEMPT_MARGIN_MIN_NS (500ULL * 1000)
-/* A task is brief beside another if it runs this many times shorter in one go. */
-#define BRIEF 4
-
 /*
- * By how much a task that runs for @burst_ns in one go must lead @cpu's to
- * preempt it: by what the tuner asks for; less if it is brief beside it. Then the
- * CPU is soon given back, and to wait would cost many times what the task wants.
- * Between equals a small margin would only cut both to pieces.
+ * No CPU of @domain_id is idle and a task with @key waits there: end the slice
+ * of the task that is furthest behind it, if it is behind by the margin.
  */
-static __always_inline u64 preempt_margin(const struct ballast_cpu *cpu, u64 burst_ns)
-{
-	if (cpu->running_burst_ns < BRIEF * burst_ns)
-		return preempt_margin_ns;
-	return min_u64(max_u64(BRIEF * burst_ns, PREEMPT_MARGIN_MIN_NS), preempt_margin_ns);
-}
-
-/*
- * By how much @key is ahead of the task that runs on @cpu, in virtual time, above
- * the margin that a task of @burst_ns must lead by; 0 if it is not.
- */
-static __always_inline u64 preempt_lead(const struct ballast_cpu *cpu, u64 key, u64 burst_ns,
-					u64 now)
-{
-	u64 ran_ns = elapsed_ns(cpu->running_since_ns, now);
-	u64 margin_ns = preempt_margin(cpu, burst_ns);
-	u64 running_key;
-
-	/* Just begun: a switch now would cost more than it brings. */
-	if (!cpu->running_key || ran_ns < margin_ns)
-		return 0;
-	running_key = cpu->running_key + to_vtime(ran_ns, cpu->running_weight);
-	return time_before(key + margin_ns, running_key) ? running_key - key - margin_ns : 0;
-}
-
-/*
- * No CPU of @domain_id is idle and a task with @key, which runs for @burst_ns in
- * one go, waits there: end the slice of the task that it leads by most.
- */
-static __noinline void preempt_worst(u32 domain_id, u64 key, u64 burst_ns, u64 now)
+static __noinline void preempt_worst(u32 domain_id, u64 key, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
-	u64 most = 0, lead;
+	u64 worst_key = key + preempt_margin_ns, running_key, ran_ns;
 	u32 i, cpu_id, worst = BALLAST_NONE;
 	struct ballast_cpu *cpu;
 
@@ -154,11 +118,15 @@ static __noinline void preempt_worst(u32 domain_id, u64 key, u64 burst_ns, u64 n
 		if (cpu_id == BALLAST_NONE)
 			break;
 		cpu = cpu_at(cpu_id);
-		if (!cpu)
+		if (!cpu || !cpu->running_key)
 			continue;
-		lead = preempt_lead(cpu, key, burst_ns, now);
-		if (lead > most) {
-			most = lead;
+		ran_ns = elapsed_ns(cpu->running_since_ns, now);
+		/* Just begun: a switch now would cost more than it brings. */
+		if (ran_ns < preempt_margin_ns)
+			continue;
+		running_key = cpu->running_key + to_vtime(ran_ns, cpu->running_weight);
+		if (time_before(worst_key, running_key)) {
+			worst_key = running_key;
 			worst = cpu_id;
 		}
 	}
