@@ -3,7 +3,7 @@
 //! Never simulates anything itself.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use ballast_sim::run::{Options, Outcome, Ran, config, run};
 use ballast_sim::scenario::{Balancer, Scenario, parse};
 use ballast_sim::{report, swarm};
 use clap::{Args, Parser, Subcommand};
+use scx_ballast::usage::UsageError;
 
 /// Runs scx_ballast, as it ships, on a machine that need not exist.
 ///
@@ -62,10 +63,12 @@ enum Command {
     /// Run a random scenario with faults for each of many seeds
     Swarm {
         /// How many seeds.
-        #[arg(long, value_name = "N", default_value_t = 200)]
+        #[arg(long, value_name = "N", default_value_t = 200,
+              value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
         seeds: u64,
         /// The first one.
-        #[arg(long, value_name = "N", default_value_t = 1)]
+        #[arg(long, value_name = "N", default_value_t = 1,
+              value_parser = clap::value_parser!(u64).range(..1 << 63))]
         first: u64,
         /// Run each twice and compare.
         #[arg(long)]
@@ -115,7 +118,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(Error::Usage(line)) => {
-            eprintln!("error: {line}");
+            eprintln!("error: {}", UsageError::plain(line));
             ExitCode::from(2)
         }
         Err(Error::Run(error)) => {
@@ -231,9 +234,16 @@ fn print(outcomes: &[Outcome], json: bool) -> Result<()> {
             text.push_str(&report::comparison(outcomes));
         }
     }
-    // A closed stdout is not our error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    say(&text)
+}
+
+/// Prints `text`. A reader who has left (`| head`) has seen enough.
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing to standard output"),
+    }
 }
 
 /// Runs the swarm; true if no seed failed.
@@ -248,23 +258,28 @@ fn many(
         let outcome = swarm::run_seed(seed, defect)?;
         events += outcome.events;
         if twice && swarm::run_seed(seed, defect)?.hash != outcome.hash {
-            println!("seed {seed}: two runs differ");
+            say(&format!("seed {seed}: two runs differ\n"))?;
             failed.push((seed, "determinism"));
         }
         for failure in &outcome.failures {
-            println!(
-                "seed {seed}: {} at {:.6} s: {}",
+            say(&format!(
+                "seed {seed}: {} at {:.6} s: {}\n",
                 failure.check, failure.at_s, failure.text
-            );
+            ))?;
         }
         if let Some((check, _)) = outcome.failed.first_key_value() {
             failed.push((seed, *check));
         }
     }
-    println!("{count} seeds, {events} events, {} failed", failed.len());
+    say(&format!(
+        "{count} seeds, {events} events, {} failed\n",
+        failed.len()
+    ))?;
     if let (Some((seed, check)), true) = (failed.first(), minimise) {
         let (smallest, runs) = swarm::minimise(&swarm::scenario(*seed), check, defect)?;
-        println!("# seed {seed} still fails `{check}` as this, found in {runs} runs:");
+        say(&format!(
+            "# seed {seed} still fails `{check}` as this, found in {runs} runs:\n"
+        ))?;
         print_toml(&smallest)?;
     }
     Ok(failed.is_empty())
@@ -277,7 +292,5 @@ fn print_scenario(seed: u64) -> Result<bool, Error> {
 
 fn print_toml(scenario: &Scenario) -> Result<()> {
     let text = toml::to_string(scenario).context("writing TOML")?;
-    // A closed stdout is not our error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    say(&text)
 }

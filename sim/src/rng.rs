@@ -42,7 +42,7 @@ impl Stream {
     /// Time until the next of events that come at random, `mean_ns` apart on average.
     pub fn gap_ns(&mut self, mean_ns: f64) -> u64 {
         let share = ((self.word() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        (-share.ln() * mean_ns) as u64 + 1
+        ((-share.ln() * mean_ns) as u64).saturating_add(1)
     }
 }
 
@@ -71,5 +71,6 @@ mod tests {
         let mean = (0..1000).map(|_| stream.gap_ns(500.0)).sum::<u64>() / 1000;
         assert!((400..600).contains(&mean), "{mean}");
         assert!(!stream.chance(0.0) && stream.chance(1.0));
+        assert!(stream.gap_ns(f64::INFINITY) > 0, "later than ever, not now");
     }
 }

@@ -223,7 +223,7 @@ fn one_task() -> u32 {
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Work {
     /// Uses all it gets.
-    Spin,
+    Spin {},
     /// Runs, then sleeps, then runs: sleeping begins when the work is done.
     Periodic {
         /// Work of a burst, in µs.
@@ -265,7 +265,7 @@ impl Work {
     /// CPUs one task could use if nobody were in its way; `None`: it depends on others.
     pub fn demand(&self) -> Option<f64> {
         match self {
-            Work::Spin => Some(1.0),
+            Work::Spin {} => Some(1.0),
             Work::Periodic {
                 run_us, sleep_us, ..
             } => Some(*run_us as f64 / (run_us + sleep_us) as f64),

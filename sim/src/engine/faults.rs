@@ -100,7 +100,8 @@ impl World {
         if rate <= 0.0 {
             return;
         }
-        let at = self.now + self.fault_stream.gap_ns(1e9 / rate);
+        let gap_ns = self.fault_stream.gap_ns(1e9 / rate);
+        let at = self.now.saturating_add(gap_ns);
         if at < self.quiet_from() {
             self.at(at, Event::Fault(fault));
         }

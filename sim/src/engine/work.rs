@@ -89,7 +89,7 @@ impl World {
     fn first_steps(&mut self, task: TaskId, nth: u32, work: &Work) {
         let cpu = self.tasks[task as usize].cpu();
         match work {
-            Work::Spin | Work::Periodic { .. } => {
+            Work::Spin {} | Work::Periodic { .. } => {
                 self.tasks[task as usize].left_ns = self.next_burst(work);
                 self.start_task(task, cpu);
             }
@@ -113,7 +113,7 @@ impl World {
     /// Work until the task does something else, in ns.
     fn next_burst(&mut self, work: &Work) -> Ns {
         match *work {
-            Work::Spin => FOREVER,
+            Work::Spin {} => FOREVER,
             Work::Periodic {
                 run_us, jitter_pct, ..
             } => self.vary(us(run_us), jitter_pct),
@@ -155,7 +155,7 @@ impl World {
             return;
         }
         match work {
-            Work::Spin => self.go_on(cpu, task, FOREVER),
+            Work::Spin {} => self.go_on(cpu, task, FOREVER),
             Work::Periodic {
                 sleep_us,
                 jitter_pct,

@@ -99,7 +99,7 @@ fn tasks(scenario: &Scenario, world: &World, span_ns: Ns) -> Vec<Judged> {
             group,
             entitled: owed.as_ref().map(|owed| owed[index]),
             received: ran as f64 / span_ns as f64,
-            spins: matches!(scenario.tasks[group as usize].work, Work::Spin),
+            spins: matches!(scenario.tasks[group as usize].work, Work::Spin {}),
         }
     };
     live.iter().enumerate().map(judged).collect()
@@ -182,7 +182,7 @@ fn groups(scenario: &Scenario, world: &World, tasks: &[Judged], span_ns: Ns) -> 
                 bursts_per_s: (bursts + buried.2) as f64 / (world.now as f64 / 1e9),
                 longest_wait_ms: wait as f64 / 1e6,
                 worst_lag_ms: entitled
-                    .filter(|_| matches!(spec.work, Work::Spin) && !members.is_empty())
+                    .filter(|_| matches!(spec.work, Work::Spin {}) && !members.is_empty())
                     .map(|_| worst * 1e3),
             }
         })

@@ -43,6 +43,17 @@ pub fn validate(scenario: &Scenario) -> Result<(), String> {
     costs(&scenario.costs)?;
     faults(&scenario.faults)?;
     checks(&scenario.checks)?;
+    if let Some(from_s) = scenario.checks.steady_from_s
+        && from_s >= scenario.seconds
+    {
+        return Err(format!(
+            "checks.steady_from_s: {from_s}; give less than the {} s of the run",
+            scenario.seconds
+        ));
+    }
+    if scenario.faults.stall_at_s.is_some() != (scenario.faults.stall_for_s > 0.0) {
+        return Err("faults.stall_at_s: give it and stall_for_s together".to_owned());
+    }
     for nth in 0..scenario.cgroups.len() {
         let (before, rest) = scenario.cgroups.split_at(nth);
         cgroup(&rest[0], before).map_err(|error| format!("cgroups `{}`: {error}", rest[0].path))?;
@@ -152,6 +163,9 @@ fn checks(checks: &CheckConfig) -> Result<(), String> {
         0.0,
         3600.0,
     )?;
+    if checks.share.is_some() && checks.steady_from_s.is_none() {
+        return Err("checks.share: nothing is judged by it; give steady_from_s too".to_owned());
+    }
     within("checks.lag_ms", checks.lag_ms, 0.0, 1e9)?;
     within("checks.share", checks.share.unwrap_or(0.0), 0.0, 1.0)?;
     within("checks.moves_per_round", checks.moves_per_round, 0.0, 1e9)?;
@@ -171,7 +185,8 @@ fn checks(checks: &CheckConfig) -> Result<(), String> {
 
 fn cgroup(group: &Cgroup, before: &[Cgroup]) -> Result<(), String> {
     let mut names = group.path.split('/');
-    if names.next() != Some("") || names.any(|name| name.is_empty() || name.contains('\n')) {
+    let usable = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
+    if names.next() != Some("") || group.path.len() < 2 || !names.all(usable) {
         return Err("path: give one such as /a or /a/b".to_owned());
     }
     let known = |path: &str| before.iter().any(|other| other.path == path);
@@ -196,6 +211,10 @@ fn member(group: &TaskGroup, cgroups: &[Cgroup]) -> Result<(), String> {
 }
 
 fn task_group(group: &TaskGroup, nr_cpus: u32, nodes: u32) -> Result<(), String> {
+    if group.name.is_empty() || group.name.contains(char::is_control) {
+        return Err("name: give one of printable characters".to_owned());
+    }
+    whole("count", u64::from(group.count), 1, MAX_TASKS)?;
     if !(-20..=19).contains(&group.nice) {
         return Err(format!("nice: {}; give -20 to 19", group.nice));
     }
@@ -217,7 +236,7 @@ fn work(work: &Work, count: u32) -> Result<(), String> {
     const LONGEST_US: u64 = 3_600_000_000;
     let time = |name: &str, us: u64| whole(&format!("work.{name}"), us, 1, LONGEST_US);
     match work {
-        Work::Spin => Ok(()),
+        Work::Spin {} => Ok(()),
         Work::Periodic {
             run_us,
             sleep_us,
@@ -342,6 +361,24 @@ mod tests {
             ),
             ("cgroup = '/a'", "tasks `a`: cgroup: `/a` is not declared"),
             ("[faults]\nrt_per_s = nan", "faults.rt_per_s: NaN; give"),
+            (
+                "[checks]\nsteady_from_s = 1",
+                "checks.steady_from_s: 1; give less than the 1 s",
+            ),
+            (
+                "[checks]\nshare = 0.1",
+                "checks.share: nothing is judged by it",
+            ),
+            (
+                "[faults]\nstall_at_s = 0.1",
+                "faults.stall_at_s: give it and stall_for_s",
+            ),
+            ("[[cgroups]]\npath = ''", "cgroups ``: path: give one"),
+            ("count = 0", "tasks `a`: count: 0; give 1 to"),
+            (
+                "[[tasks]]\nname = 'b'\nwork = { kind = 'spin', run_us = 5 }",
+                "line 8: `work = { kind = 'spin', run_us = 5 }`: unknown field",
+            ),
             (
                 "[checks]\noff = ['speed']",
                 "checks.off: `speed`; give some of",
