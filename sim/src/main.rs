@@ -3,7 +3,7 @@
 //! Never simulates anything itself.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -91,9 +91,12 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
+            // clap's message ends with the first empty line; usage and hints follow.
             let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            eprintln!("{line} (ballast-sim --help tells more)");
+            let lines = text.lines().map(str::trim);
+            let message: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+            let line = message.join(" ");
+            eprintln!("{}; try --help", UsageError::plain(line));
             return ExitCode::from(2);
         }
         Err(text) => {
@@ -128,6 +131,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Far more than any scenario needs, far less than memory.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
 /// Why a command could not be carried out.
 enum Error {
     /// What was asked for makes no sense: one line.
@@ -155,7 +161,13 @@ fn find_defect(name: Option<&str>) -> Result<Option<&'static Defect>, Error> {
 
 fn read(path: &Path) -> Result<Scenario, Error> {
     let usage = |error: String| Error::Usage(format!("{}: {error}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| usage(format!("{error}; give a scenario's TOML file")))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(usage("it is larger than 1 MiB; give less".to_owned()));
+    }
     let scenario = parse(&text).map_err(usage)?;
     config(&scenario.flags, &scenario.topology)
         .map_err(|error| usage(error.root_cause().to_string()))?;
@@ -168,6 +180,7 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
         return Err(Error::Usage("give a scenario".to_owned()));
     };
     let scenario = read(path)?;
+    let trace = args.trace.as_deref().map(create_trace).transpose()?;
     let options = Options {
         seed: args.seed,
         defect: find_defect(args.defect.as_deref())?,
@@ -175,8 +188,8 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
         balancer: None,
     };
     let ran = run(&scenario, options)?;
-    if let Some(path) = &args.trace {
-        write_trace(&ran, path)?;
+    if let Some(file) = trace {
+        write_trace(&ran, file)?;
     }
     if args.speed {
         print_speed(&ran);
@@ -198,12 +211,19 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
     Ok(outcomes[0].is_good())
 }
 
-fn write_trace(ran: &Ran, path: &Path) -> Result<()> {
-    let writing = || format!("writing {}", path.display());
-    let file = File::create(path).with_context(writing)?;
+/// Before the run: a name that cannot be written should not cost one.
+fn create_trace(path: &Path) -> Result<File, Error> {
+    File::create(path).map_err(|error| {
+        let path = path.display();
+        Error::Usage(format!("--trace: {path}: {error}; give a file to write"))
+    })
+}
+
+fn write_trace(ran: &Ran, file: File) -> Result<()> {
+    let writing = "writing the trace";
     let mut out = BufWriter::new(file);
-    ran.trace.write(&mut out).with_context(writing)?;
-    out.flush().with_context(writing)
+    ran.trace.write(&mut out).context(writing)?;
+    out.flush().context(writing)
 }
 
 /// On stderr: wall time is no part of the result.

@@ -66,6 +66,13 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
         (&[bad_flags], "--interval"),
         (&["/nonexistent.toml"], "/nonexistent.toml: "),
         (&["--colour"], "--colour"),
+        (&[], "<SCENARIO>"),
+        (&["/dev/zero"], "larger than 1 MiB"),
+        (&["swarm", "--seeds", "0"], "--seeds"),
+        (
+            &[&spinners(), "--trace", "/nonexistent/trace"],
+            "--trace: /nonexistent/trace: ",
+        ),
         (
             &[&spinners(), "--defect", "none"],
             "--defect: `none`; give one of",
