@@ -42,6 +42,14 @@ pub const READS_A_ROUND: usize = 256;
 /// The path of the group that holds all others.
 pub const ROOT_PATH: &str = "/";
 
+/// The path of the group around the one at `path`: `/a` of `/a/b`, `/` of `/a` and of `/`.
+pub fn parent_of(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => ROOT_PATH,
+        Some((parent, _)) => parent,
+    }
+}
+
 /// The root. A weight among no siblings has no meaning.
 pub const ROOT: Group = Group {
     parent: GroupId::ROOT,

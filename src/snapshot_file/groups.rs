@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::cursor::At;
 use super::json::shorten;
-use crate::cgroups::{ROOT, ROOT_PATH};
+use crate::cgroups::{ROOT, ROOT_PATH, parent_of};
 use crate::entitlement::Group;
 use crate::ids::GroupId;
 use crate::usage::UsageError;
@@ -99,14 +99,6 @@ fn path_of<'p>(at: &At<'p>) -> Result<&'p str, UsageError> {
     match path.strip_prefix('/') {
         Some(names) if path == ROOT_PATH || names.split('/').all(good) => Ok(path),
         _ => Err(at.refuse("the path of a group", GIVE)),
-    }
-}
-
-/// `/a` of `/a/b`, `/` of `/a` and of `/`.
-fn parent_of(path: &str) -> &str {
-    match path.rfind('/') {
-        Some(end) if end > 0 => &path[..end],
-        _ => ROOT_PATH,
     }
 }
 

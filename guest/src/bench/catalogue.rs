@@ -58,6 +58,25 @@ pub struct FigureSpec {
     pub targets: &'static [Target],
 }
 
+impl FigureSpec {
+    /// The figure `key`, its fields in their order.
+    pub(super) const fn new(
+        key: &'static str,
+        title: &'static str,
+        unit: &'static str,
+        better: Better,
+        targets: &'static [Target],
+    ) -> Self {
+        Self {
+            key,
+            title,
+            unit,
+            better,
+            targets,
+        }
+    }
+}
+
 /// One piece of work.
 #[derive(Clone, Copy, Serialize)]
 pub struct Work {

@@ -38,13 +38,7 @@ const fn daemon_figure(
     unit: &'static str,
     targets: &'static [Target],
 ) -> FigureSpec {
-    FigureSpec {
-        key,
-        title,
-        unit,
-        better: Better::Less,
-        targets,
-    }
+    FigureSpec::new(key, title, unit, Better::Less, targets)
 }
 
 pub(super) const WORKS: &[Work] = &[

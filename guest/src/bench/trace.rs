@@ -25,37 +25,21 @@ const EVENTS: [&str; 4] = [
     "sched_wakeup_new",
 ];
 
-const fn figure(
-    key: &'static str,
-    title: &'static str,
-    unit: &'static str,
-    better: Better,
-    targets: &'static [Target],
-) -> FigureSpec {
-    FigureSpec {
-        key,
-        title,
-        unit,
-        better,
-        targets,
-    }
-}
-
-const LOST: FigureSpec = figure(
+const LOST: FigureSpec = FigureSpec::new(
     "lost",
     "idle while a task waits, of the machine",
     "%",
     Better::Less,
     &[Target::AtMost(0.1)],
 );
-const LONGEST: FigureSpec = figure(
+const LONGEST: FigureSpec = FigureSpec::new(
     "longest",
     "longest such time",
     "ms",
     Better::Less,
     &[Target::AtMost(10.0)],
 );
-const HOME: FigureSpec = figure(
+const HOME: FigureSpec = FigureSpec::new(
     "home",
     "run time on the task's main node",
     "",
@@ -74,7 +58,7 @@ pub(super) const WORKS: &[Work] = &[
         figures: &[
             LOST,
             LONGEST,
-            figure(
+            FigureSpec::new(
                 "crossings",
                 "moves between nodes a second",
                 "",
@@ -95,7 +79,7 @@ pub(super) const WORKS: &[Work] = &[
         figures: &[
             LOST,
             LONGEST,
-            figure(
+            FigureSpec::new(
                 "crossings",
                 "moves between nodes a second",
                 "",

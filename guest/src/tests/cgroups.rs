@@ -59,16 +59,20 @@ fn shares(spinners: &Spinners, first: usize) -> Result<(f64, f64)> {
     Ok((one.iter().sum(), other.iter().sum()))
 }
 
+/// What `light` spinners in a group of weight 100 had beside `heavy` in one of 300, in CPUs.
+fn beside_heavier(light: usize, heavy: usize) -> Result<(f64, f64)> {
+    let (one, other) = (Cgroup::new("/light")?, Cgroup::new("/heavy")?);
+    other.set("cpu.weight", "300")?;
+    let spinners = Spinners::start(&[Group::spinners(light, 0), Group::spinners(heavy, 0)])?;
+    one.add(&spinners.pids()[..light])?;
+    other.add(&spinners.pids()[light..])?;
+    shares(&spinners, light)
+}
+
 /// 100 and 300 share 8 CPUs as 2 and 6, though the first has twice as many tasks.
 fn cgroup_weights(context: &mut Context) -> Result<()> {
     let scheduler = Scheduler::start(&[])?;
-    let (light, heavy) = (Cgroup::new("/light")?, Cgroup::new("/heavy")?);
-    heavy.set("cpu.weight", "300")?;
-    let spinners = Spinners::start(&[Group::spinners(16, 0), Group::spinners(8, 0)])?;
-    light.add(&spinners.pids()[..16])?;
-    heavy.add(&spinners.pids()[16..])?;
-    let (of_light, of_heavy) = shares(&spinners, 16)?;
-    drop(spinners);
+    let (of_light, of_heavy) = beside_heavier(16, 8)?;
     let full = context.cpu_count() as f64;
     context.figure(
         "CPUs of 16 in a group of weight 100 beside 8 in one of 300",
@@ -88,13 +92,7 @@ fn cgroup_weights(context: &mut Context) -> Result<()> {
 /// 4 tasks of a group that is owed 6 CPUs use 4; the other group has what they leave.
 fn cgroup_leftover(context: &mut Context) -> Result<()> {
     let scheduler = Scheduler::start(&[])?;
-    let (light, heavy) = (Cgroup::new("/light")?, Cgroup::new("/heavy")?);
-    heavy.set("cpu.weight", "300")?;
-    let spinners = Spinners::start(&[Group::spinners(8, 0), Group::spinners(4, 0)])?;
-    light.add(&spinners.pids()[..8])?;
-    heavy.add(&spinners.pids()[8..])?;
-    let (of_light, of_heavy) = shares(&spinners, 8)?;
-    drop(spinners);
+    let (of_light, of_heavy) = beside_heavier(8, 4)?;
     let full = context.cpu_count() as f64;
     context.figure(
         "CPUs of 8 in a group of weight 100 beside 4 in one of 300",

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use scx_ballast::cgroups::{Folders, ROOT, ROOT_PATH};
+use scx_ballast::cgroups::{Folders, ROOT, parent_of};
 use scx_ballast::entitlement::Group;
 use scx_ballast::ids::GroupId;
 
@@ -105,14 +105,6 @@ impl Cgroups {
         std::iter::once(ROOT)
             .chain(self.specs.iter().map(group))
             .collect()
-    }
-}
-
-/// The path of the group around the one at `path`.
-pub fn parent_of(path: &str) -> &str {
-    match path.rsplit_once('/') {
-        Some(("", _)) | None => ROOT_PATH,
-        Some((parent, _)) => parent,
     }
 }
 

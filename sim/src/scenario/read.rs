@@ -2,12 +2,11 @@
 //! Reading a scenario, with errors of one line that name the field and the fix.
 //! Never repairs what is wrong.
 
-use scx_ballast::cgroups::ROOT_PATH;
+use scx_ballast::cgroups::{ROOT_PATH, parent_of};
 use scx_ballast::cpulist::CpuList;
 
 use super::{Cgroup, CheckConfig, Costs, Faults, Scenario, TaskGroup, Topology, Work};
 use crate::checks::Check;
-use crate::engine::cgroups::parent_of;
 
 /// As many CPUs as the scheduler can be loaded for.
 const MAX_CPUS: u64 = 8192;
