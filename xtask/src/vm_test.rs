@@ -21,6 +21,8 @@ use crate::{UsageError, workspace};
 
 /// Seconds a group may take beyond its tests' own limits, to start and stop things.
 const GROUP_SLACK_SECS: u64 = 60;
+/// Failed tests of one group that are tried again; more are not the host's fault.
+const MOST_TRIED_AGAIN: usize = 3;
 /// Lines of a failed test's output that are shown.
 const SHOWN_LINES: usize = 40;
 
@@ -77,7 +79,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let guest_test = workspace::require(&programs, "guest-test")?;
     let groups = group(select(list(&guest_test)?, args)?, args)?;
     let base = Initramfs::base(&cache, &programs)?;
-    let (mut passed, mut failed) = (0, 0);
+    let mut results = Vec::new();
     for (group, tests) in &groups {
         println!(
             "{} on {} ({} tests)",
@@ -85,25 +87,58 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
             group.topology,
             tests.len()
         );
-        let (results, ending) = match run_group(&cache, &base, group, tests, args.verbose) {
+        let (of_group, ending) = match try_group(&cache, &base, group, tests, args.verbose) {
             Ok(ended) => ended,
             // One kernel that cannot be had must not hide what the others show.
             Err(error) => {
-                for test in tests {
-                    println!("test {} FAILED: {error:#}", test.name);
-                }
-                failed += tests.len();
+                let why = format!("{error:#}");
+                results.extend(tests.iter().map(|test| {
+                    println!("test {} FAILED: {why}", test.name);
+                    Verdict::new(&test.name, Some(&why))
+                }));
                 continue;
             }
         };
-        passed += results.iter().filter(|passed| **passed).count();
-        failed += results.iter().filter(|passed| !**passed).count();
+        results.extend(of_group);
         if ending == Ending::Interrupted {
             break;
         }
     }
-    println!("{passed} passed, {failed} failed");
+    // Said again at the end: the end is what a long log shows first.
+    for verdict in &results {
+        verdict.say_again();
+    }
+    let failed = results.iter().filter(|it| !it.passed).count();
+    println!("{} passed, {failed} failed", results.len() - failed);
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// Runs a group's tests, and those that fail once more in a boot of their own:
+/// a busy host can starve a guest for longer than any margin. One that passes then
+/// has passed, but what it first said stays in the report.
+fn try_group(
+    cache: &Cache,
+    base: &Initramfs,
+    group: &Group,
+    tests: &[Test],
+    verbose: bool,
+) -> Result<(Vec<Verdict>, Ending)> {
+    let (mut results, ending) = run_group(cache, base, group, tests, verbose)?;
+    let failed = |test: &&Test| results.iter().any(|it| !it.passed && it.name == test.name);
+    let again: Vec<Test> = tests.iter().filter(failed).cloned().collect();
+    if again.is_empty() || again.len() > MOST_TRIED_AGAIN || ending == Ending::Interrupted {
+        return Ok((results, ending));
+    }
+    println!("trying {} again", names_of(&again).join(", "));
+    let (second, ending) = run_group(cache, base, group, &again, verbose)?;
+    for verdict in &mut results {
+        verdict.passed |= second.iter().any(|it| it.passed && it.name == verdict.name);
+    }
+    Ok((results, ending))
+}
+
+fn names_of(tests: &[Test]) -> Vec<&str> {
+    tests.iter().map(|test| test.name.as_str()).collect()
 }
 
 fn list(guest_test: &Path) -> Result<Vec<Test>> {
@@ -187,8 +222,8 @@ fn run_group(
     group: &Group,
     tests: &[Test],
     verbose: bool,
-) -> Result<(Vec<bool>, Ending)> {
-    let mut names: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();
+) -> Result<(Vec<Verdict>, Ending)> {
+    let mut names = names_of(tests);
     let mut results = Vec::new();
     let mut boots = 0;
     loop {
@@ -236,10 +271,40 @@ fn boot_for(group: &Group, tests: &[Test], names: &[&str]) -> Result<Boot> {
     })
 }
 
+/// What came of one test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    name: String,
+    /// At the last try.
+    passed: bool,
+    /// Why not at the first.
+    complaint: Option<String>,
+}
+
+impl Verdict {
+    fn new(name: &str, why: Option<&str>) -> Verdict {
+        Verdict {
+            name: name.to_owned(),
+            passed: why.is_none(),
+            complaint: why.map(str::to_owned),
+        }
+    }
+
+    /// Prints what there is to complain of.
+    fn say_again(&self) {
+        let name = &self.name;
+        match (&self.complaint, self.passed) {
+            (None, _) => (),
+            (Some(why), true) => println!("test {name} passed at the second try; first: {why}"),
+            (Some(why), false) => println!("test {name} FAILED: {why}"),
+        }
+    }
+}
+
 /// What the tests of one guest said so far.
 struct Report<'a> {
     waiting: Vec<&'a str>,
-    results: Vec<bool>,
+    results: Vec<Verdict>,
     /// Output since the last result: it belongs to the test that runs now.
     output: Vec<String>,
     last_result: Instant,
@@ -258,13 +323,13 @@ impl<'a> Report<'a> {
     }
 
     /// Adds what is known to `results`; gives the tests still waiting.
-    fn pause(self, results: &mut Vec<bool>) -> Vec<&'a str> {
+    fn pause(self, results: &mut Vec<Verdict>) -> Vec<&'a str> {
         results.extend(self.results);
         self.waiting
     }
 
     /// Every test still waiting failed for this reason; gives all results.
-    fn close(mut self, why: &str) -> Vec<bool> {
+    fn close(mut self, why: &str) -> Vec<Verdict> {
         for name in std::mem::take(&mut self.waiting) {
             self.result(name, Some(why));
         }
@@ -280,7 +345,7 @@ impl<'a> Report<'a> {
             }
         }
         self.output.clear();
-        self.results.push(why.is_none());
+        self.results.push(Verdict::new(name, why));
     }
 }
 
@@ -366,7 +431,9 @@ mod tests {
         report.text("TEST b ok\n");
         report.text("TEST b ok\n");
         report.text("TEST unknown ok\n");
-        assert_eq!(report.close("the guest died"), [true, false]);
+        let results = report.close("the guest died");
+        assert_eq!(results[0], Verdict::new("b", None));
+        assert_eq!(results[1], Verdict::new("a", Some("the guest died")));
     }
 
     #[test]
@@ -376,7 +443,8 @@ mod tests {
         report.text("TEST second FAILED: it does not work");
         let mut results = Vec::new();
         assert_eq!(report.pause(&mut results), ["third"]);
-        assert_eq!(results, [true, false]);
+        let passed: Vec<_> = results.iter().map(|it| it.passed).collect();
+        assert_eq!(passed, [true, false]);
     }
 
     #[test]
