@@ -14,16 +14,17 @@ use crate::domains::Layout;
 use crate::ids::{CpuId, DomainId};
 use crate::kernel::{Beat, CpuRole, Kernel};
 use crate::load_balance::{self, Plan, Snapshot};
-use crate::tuner::{self, CpuUse, Observation, TunerConfig, Tuning};
-use crate::utilisation::CpuShares;
+use crate::tuner::{self, Observation, TunerConfig, Tuning};
 
 pub mod charge;
+mod idleness;
 pub mod ledger;
 mod observer;
 #[cfg(test)]
 mod tests;
 
 use charge::Charger;
+use idleness::Idleness;
 use ledger::Ledger;
 use observer::Observer;
 
@@ -71,6 +72,7 @@ pub struct Daemon {
     plan_config: load_balance::Config,
     tuner_config: TunerConfig,
     tuning: Option<Tuning>,
+    idleness: Idleness,
     observer: Observer,
     ledger: Ledger,
     charger: Charger,
@@ -103,6 +105,7 @@ impl Daemon {
                 kick_greedy_under: config.kick_greedy_under_frac * 100.0,
             },
             tuning: None,
+            idleness: Idleness::default(),
             observer: Observer::new(config.layout.clone(), half_life_ns, cgroups),
             ledger: Ledger::default(),
             charger: Charger::default(),
@@ -118,34 +121,19 @@ impl Daemon {
     ///
     /// # Errors
     /// BPF could not be told.
-    pub fn tune(
-        &mut self,
-        kernel: &mut dyn Kernel,
-        shares: &BTreeMap<CpuId, CpuShares>,
-    ) -> Result<()> {
-        let observation = Observation {
-            cpus: shares
-                .iter()
-                .filter(|(cpu, _)| self.layout.cpu_domain.contains_key(cpu))
-                .map(|(cpu, shares)| CpuUse {
-                    cpu: *cpu,
-                    busy: shares.busy,
-                })
-                .collect(),
+    pub fn tune(&mut self, kernel: &mut dyn Kernel) -> Result<()> {
+        let now_ns = kernel.beat(&self.present_beat())?;
+        let Some(observation) = self.idleness.look(kernel, &self.layout, now_ns) else {
+            return Ok(());
         };
         let tuning = tuner::tune(&observation, &self.tuner_config, self.tuning.as_ref());
-        let roles = tuning.direct.iter().zip(&tuning.kick);
-        kernel.beat(&Beat {
-            slice_ns: tuning.slice_ns,
-            preempt_margin_ns: tuning.preempt_margin_ns,
-            cpus: roles
-                .map(|((cpu, direct), (_, kick))| CpuRole {
-                    cpu: *cpu,
-                    direct: *direct,
-                    kick: *kick,
-                })
-                .collect(),
-        })?;
+        let is_new = self
+            .tuning
+            .as_ref()
+            .is_none_or(|old| tuning.differs_from(old));
+        if is_new {
+            kernel.beat(&beat_of(&tuning))?;
+        }
         debug!(
             "tune: utilisation {:.3}, slice {} us",
             tuning.utilisation,
@@ -156,22 +144,22 @@ impl Daemon {
     }
 
     /// Begins a round of the balancer: reads the rows, books answers, and returns
-    /// what is to be planned on. `shares` tell what interrupts took since the
-    /// last round.
+    /// what is to be planned on. `lost` is the share of each CPU that interrupts
+    /// and the hypervisor took since the last round.
     ///
     /// # Errors
     /// BPF could not be told.
     pub fn begin_round(
         &mut self,
         kernel: &mut dyn Kernel,
-        shares: &BTreeMap<CpuId, CpuShares>,
+        lost: &BTreeMap<CpuId, f64>,
     ) -> Result<Snapshot> {
         let mut snapshot = std::mem::take(&mut self.spare);
         let now_ns = kernel.beat(&self.present_beat())?;
         self.observer.read(kernel, now_ns, &mut snapshot);
         self.ledger.settle(kernel);
         self.observer
-            .fill(kernel, shares, &self.ledger, &mut snapshot);
+            .fill(kernel, lost, &self.ledger, &mut snapshot);
         Ok(snapshot)
     }
 
@@ -272,6 +260,21 @@ impl Daemon {
             place(planned.to),
             planned.reason
         );
+    }
+}
+
+/// What BPF is to know of a tuning.
+fn beat_of(tuning: &Tuning) -> Beat {
+    let roles = tuning.direct.iter().zip(&tuning.kick);
+    let role = |((cpu, direct), (_, kick)): (&(CpuId, bool), &(CpuId, bool))| CpuRole {
+        cpu: *cpu,
+        direct: *direct,
+        kick: *kick,
+    };
+    Beat {
+        slice_ns: tuning.slice_ns,
+        preempt_margin_ns: tuning.preempt_margin_ns,
+        cpus: roles.map(role).collect(),
     }
 }
 

@@ -127,6 +127,10 @@ pub trait Kernel {
     /// The counters.
     fn counters(&self) -> Counters;
 
+    /// How long `cpu` has idled since the scheduler was attached, up to `now_ns`
+    /// of its clock.
+    fn idle_ns(&self, cpu: CpuId, now_ns: u64) -> u64;
+
     /// Whether `cpu` is online.
     fn is_online(&self, cpu: CpuId) -> bool;
 

@@ -115,7 +115,7 @@ fn steer(
     let mut daemon = Daemon::new(config);
     let mut live = Live::new(&config.layout);
     let balancer = Balancer::start(daemon.plan_config().clone())?;
-    let (mut tune_meter, mut balance_meter) = (Meter::start()?, Meter::start()?);
+    let mut meter = Meter::start()?;
     let mut next_tune = Instant::now();
     let mut next_balance = Instant::now() + config.interval;
     // A plan's memory while none is being made; None: one is.
@@ -124,11 +124,11 @@ fn steer(
     while !stop.load(Ordering::Relaxed) && !scheduler.has_exited() {
         let now = Instant::now();
         if now >= next_tune {
-            daemon.tune(scheduler, &tune_meter.read()?)?;
+            daemon.tune(scheduler)?;
             next_tune = later(next_tune, config.tune_interval, now);
         }
         if let Some(plan) = idle_plan.take_if(|_| now >= next_balance) {
-            let snapshot = daemon.begin_round(scheduler, &balance_meter.read()?)?;
+            let snapshot = daemon.begin_round(scheduler, &meter.read()?)?;
             balancer.begin(snapshot, plan)?;
             next_balance = later(next_balance, config.interval, now);
         }

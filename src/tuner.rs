@@ -56,6 +56,15 @@ pub struct Tuning {
     pub saturated: bool,
 }
 
+impl Tuning {
+    /// Whether anything the scheduler has to know is different.
+    pub fn differs_from(&self, other: &Tuning) -> bool {
+        (self.slice_ns, self.preempt_margin_ns) != (other.slice_ns, other.preempt_margin_ns)
+            || self.direct != other.direct
+            || self.kick != other.kick
+    }
+}
+
 /// Above this utilisation the machine counts as saturated. Not 1: a saturated
 /// machine shows some idle ticks while tasks move and the daemon runs.
 const SATURATED_ABOVE: f64 = 0.99;

@@ -17,13 +17,11 @@ use scx_ballast::kernel::Counters;
 use scx_ballast::kernel::shared::SharedMemory;
 use scx_ballast::load_balance::{Plan, Snapshot};
 use scx_ballast::snapshot_file::live::Live;
-use scx_ballast::utilisation::CpuShares;
 
 use crate::bits::CpuBits;
 use crate::checks::Check;
 use crate::engine::cgroups::Files;
 use crate::engine::change::Birth;
-use crate::engine::cpu::Power;
 use crate::engine::task::{Role, State};
 use crate::engine::{NONE, Ns, Step, World};
 use crate::object::{DAEMON_TGID, Defect, Object};
@@ -83,39 +81,12 @@ pub struct Control {
     live: Live,
     /// It was killed, and is not back yet.
     is_down: bool,
-    tune_meter: Meter,
-    balance_meter: Meter,
     /// All rounds so far.
     pub rounds: Vec<RoundNote>,
     /// Requests that BPF was handed.
     requested: u64,
     /// Of daemons before this one.
     past: ledger::Totals,
-}
-
-/// Busy time of each CPU at the last look.
-#[derive(Default)]
-struct Meter {
-    last: Vec<(Ns, Ns)>,
-}
-
-impl Meter {
-    /// The shares of each online CPU since the last look.
-    fn read(&mut self, world: &mut World) -> BTreeMap<CpuId, CpuShares> {
-        let now = world.now;
-        self.last.resize(world.cpus.len(), (0, 0));
-        let mut shares = BTreeMap::new();
-        for ((cpu, state), last) in (0u32..).zip(&mut world.cpus).zip(&mut self.last) {
-            state.count_busy(now);
-            let (busy, span) = (state.busy_ns - last.0, now - last.1);
-            *last = (state.busy_ns, now);
-            if state.power != Power::Offline && span > 0 {
-                let busy = (busy as f64 / span as f64).min(1.0);
-                shares.insert(CpuId(cpu), CpuShares { busy, lost: 0.0 });
-            }
-        }
-        shares
-    }
 }
 
 impl Control {
@@ -143,8 +114,6 @@ impl Control {
             plan: Plan::default(),
             live: Live::new(&config.layout),
             is_down: false,
-            tune_meter: Meter::default(),
-            balance_meter: Meter::default(),
             rounds: Vec::new(),
             requested: 0,
             past: ledger::Totals::default(),
@@ -211,8 +180,7 @@ impl Control {
         if world.now >= self.next_tune {
             let due = self.next_tune;
             self.next_tune = later(due, self.config.tune_interval.as_nanos() as Ns, world.now);
-            let shares = self.tune_meter.read(world);
-            self.with_kernel(world, |daemon, kernel| daemon.tune(kernel, &shares));
+            self.with_kernel(world, |daemon, kernel| daemon.tune(kernel));
         }
         if self.planned {
             self.end_round(world);
@@ -256,12 +224,11 @@ impl Control {
     fn begin_round(&mut self, world: &mut World) {
         let due = self.next_balance;
         self.next_balance = later(due, self.config.interval.as_nanos() as Ns, world.now);
-        let shares = self.balance_meter.read(world);
         let mut taken = None;
         let reading = GROUP_NS * self.cgroups.len() as Ns;
         self.with_kernel(world, |daemon, kernel| {
             kernel.spend(reading);
-            taken = Some(daemon.begin_round(kernel, &shares)?);
+            taken = Some(daemon.begin_round(kernel, &BTreeMap::new())?);
             Ok(())
         });
         let Some(snapshot) = taken else { return };

@@ -31,7 +31,7 @@ use crate::checks::{Check, Checks};
 use crate::object::Object;
 use crate::rng::Stream;
 use crate::scenario::{Costs, Faults, TaskGroup};
-use crate::shim::{sched_ext_ops, scx_dump_ctx};
+use crate::shim::{cpumask, sched_ext_ops, scx_dump_ctx};
 use crate::trace::{Kind, Trace};
 
 use cgroups::Cgroups;
@@ -210,6 +210,8 @@ pub struct World {
     idle: CpuBits,
     idle_cores: CpuBits,
     nr_idle: u32,
+    /// What the scheduler was last shown of the first.
+    shown_idle: Box<cpumask>,
     /// CPUs in the idle loop, whoever means to wake them.
     pub idling: CpuBits,
     near: idle::Near,

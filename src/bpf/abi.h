@@ -160,10 +160,17 @@ struct ballast_cpu {
 	/* key under which the running task would queue now; 0: nothing to preempt */
 	ballast_u64 running_key;
 	ballast_u64 running_since_ns;
+	/* how long its task usually runs in one go */
+	ballast_u64 running_burst_ns;
 	ballast_u32 running_weight;
 	ballast_u32 domain;
 	ballast_u32 node;
 	ballast_u32 flags;
+	/* its task gives way to a brief one and is to go on here after that */
+	ballast_u32 interrupted;
+	/* how long it has idled in all, and since when it does now; 0: it is busy */
+	ballast_u64 idle_ns;
+	ballast_u64 idle_since_ns;
 	ballast_u64 stats[BALLAST_NR_STATS];
 } __attribute__((aligned(64)));
 

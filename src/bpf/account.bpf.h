@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * account.bpf.h owns the sums of a task's row: how long it ran, waited and
- * slept. It must never average or decide: that is the daemon's part.
+ * account.bpf.h owns sums of time: in a task's row how long it ran, waited and
+ * slept, in a CPU's how long it idled. It must never average or decide: that is
+ * the daemon's part.
  */
 #ifndef BALLAST_ACCOUNT_BPF_H
 #define BALLAST_ACCOUNT_BPF_H
@@ -36,6 +37,21 @@ static __always_inline void enter_state(struct ballast_row *row, u32 state, u64 
 		break;
 	}
 	row->since_state = (since_ns + spent_ns) << BALLAST_STATE_BITS | state;
+}
+
+/* @cpu begins or ceases to idle. A reader in between misses a spell of idleness once. */
+static __always_inline void note_idle(struct ballast_cpu *cpu, bool idle, u64 now)
+{
+	u64 since_ns = cpu->idle_since_ns;
+
+	if (idle == (since_ns != 0))
+		return;
+	if (idle) {
+		cpu->idle_since_ns = now ?: 1;
+		return;
+	}
+	cpu->idle_since_ns = 0;
+	cpu->idle_ns += elapsed_ns(since_ns, now);
 }
 
 #endif /* BALLAST_ACCOUNT_BPF_H */

@@ -45,15 +45,23 @@ static __always_inline bool overtakes(s32 cpu_id)
 s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct task_ctx *tctx = task_ctx_of(p);
+	struct ballast_row *row;
 	u32 home;
 	s32 cpu;
 
 	if (!tctx)
 		return prev_cpu;
-	home = home_domain(p, tctx, row_at(tctx->slot));
+	row = row_at(tctx->slot);
+	home = home_domain(p, tctx, row);
 	cpu = find_idle_cpu(p, prev_cpu, wake_flags, home);
-	if (cpu < 0)
-		return busy_cpu_in(p, prev_cpu, home);
+	if (cpu < 0) {
+		cpu = preempt_for(p, tctx, row, home);
+		if (cpu < 0)
+			return busy_cpu_in(p, prev_cpu, home);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, SCX_ENQ_PREEMPT);
+		count(BALLAST_STAT_PREEMPTIONS);
+		return cpu;
+	}
 	if (!overtakes(cpu))
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
 	else
@@ -125,7 +133,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
-	u64 now = scx_bpf_now();
+	u64 now = scx_bpf_now(), slice;
 	u32 home;
 
 	/* The CPU goes idle now without looking at any queue again: make it look. */
@@ -156,15 +164,22 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;
 	}
-	if (enq_flags & SCX_ENQ_WAKEUP)
+	if (enq_flags & SCX_ENQ_WAKEUP) {
 		count(BALLAST_STAT_WAKE_QUEUED);
+	} else if (home == tctx->domain) {
+		slice = slice_after_interruption(p, tctx, scx_bpf_task_cpu(p));
+		if (slice) {
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice, enq_flags);
+			return;
+		}
+	}
+	tctx->slice_used_ns = 0;
 	if (is_migration_disabled(p) || !covers_domain(p, tctx, row, home)) {
 		enqueue_confined(p, tctx, home, now, enq_flags);
 		return;
 	}
 	insert_open(p, tctx, home, now, enq_flags);
-	if (!call_help(home, now) && (enq_flags & SCX_ENQ_WAKEUP))
-		preempt_worst(home, queue_key(tctx, now), now);
+	call_help(home, now);
 }
 
 void BPF_STRUCT_OPS(ballast_dequeue, struct task_struct *p, u64 deq_flags)
@@ -202,6 +217,7 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx->weight);
 		clock_advance(clock, tctx->vruntime, now);
 	}
+	tctx->slice_used_ns = 0;
 	cpu->running_since_ns = now;
 	cpu->running_key = (tctx->confined_cpu ? confined_key(cpu, 0) : queue_key(tctx, now)) ?: 1;
 	scx_bpf_task_set_slice(prev, slice_ns);
@@ -222,15 +238,16 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	look(&keys, cpu_id, cpu, tctx);
 	if (keys.cpu_key != NO_KEY)
 		clamp_party(cpu);
-	if (keys.domain_key == NO_KEY)
-		note_empty(cpu->domain, now);
 
 	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
+		if (keys.domain_key == NO_KEY)
+			note_empty(cpu->domain, now);
 		keep(prev, tctx, cpu, now);
 		return;
 	}
 	if (take_own(cpu_id, cpu, &keys))
 		return;
+	note_empty(cpu->domain, now);
 	if (steal(cpu_id, now))
 		return;
 	if (tctx)
@@ -245,7 +262,10 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
-	if (!idle || !cpu || cpu->domain >= nr_domains)
+	if (!cpu || cpu->domain >= nr_domains)
+		return;
+	note_idle(cpu, idle, scx_bpf_now());
+	if (!idle)
 		return;
 	if (scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
 	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
@@ -259,6 +279,8 @@ void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
+	/* Nobody said so if it ceased to idle before this scheduler came. */
+	note_idle(cpu, false, now);
 	check_queue(cpu->domain, now);
 	check_daemon(now);
 }
@@ -338,7 +360,9 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	follow_clock(tctx, cpu_id, cpu->domain, now);
 	tctx->run_since_ns = now;
 	cpu->running_since_ns = now;
+	cpu->running_burst_ns = tctx->burst_ns;
 	cpu->running_weight = tctx->weight;
+	cpu->interrupted = false;
 	if (is_bound_kthread(p))
 		cpu->running_key = 0;
 	else
@@ -470,7 +494,7 @@ static __always_inline s32 create_queue(u64 dsq, u32 index)
 	return scx_bpf_create_dsq(dsq, node ? (s32)node->id : NUMA_NO_NODE);
 }
 
-static s32 create_queues(void)
+static s32 create_queues(u64 now)
 {
 	struct ballast_domain *domain;
 	struct ballast_cpu *cpu;
@@ -500,6 +524,8 @@ static s32 create_queues(void)
 		if (ret)
 			return ret;
 		cpu->clock.rate = 1024;
+		/* Those that do not idle say so at their next tick. */
+		note_idle(cpu, true, now);
 	}
 	return 0;
 }
@@ -533,11 +559,12 @@ static s32 create_masks(void)
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(ballast_init)
 {
+	u64 now = scx_bpf_now();
 	u32 id;
 	s32 ret;
 
-	note_heartbeat(scx_bpf_now());
-	ret = create_queues();
+	note_heartbeat(now);
+	ret = create_queues(now);
 	if (!ret)
 		ret = create_masks();
 	if (ret)

@@ -8,6 +8,7 @@
 #define BALLAST_PLACE_BPF_H
 
 #include "steal.bpf.h"
+#include "task.bpf.h"
 
 /* Claim an idle CPU for @p in @mask; whole idle cores come first. */
 static __always_inline s32 idle_cpu_in(struct task_struct *p, s32 prev_cpu, u64 wake_flags,
@@ -33,6 +34,19 @@ static __always_inline s32 idle_cpu_in(struct task_struct *p, s32 prev_cpu, u64 
 	return cpu;
 }
 
+static __always_inline bool has_idle(struct bpf_cpumask *mask)
+{
+	const struct cpumask *idle;
+	bool some;
+
+	if (!mask)
+		return false;
+	idle = scx_bpf_get_idle_cpumask();
+	some = bpf_cpumask_intersects(idle, cast_mask(mask));
+	scx_bpf_put_idle_cpumask(idle);
+	return some;
+}
+
 /* The domain has had more work than CPUs for as long as a far steal takes. */
 static __always_inline bool past_capacity(const struct ballast_domain *domain, u64 now)
 {
@@ -50,11 +64,14 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	struct ballast_node *node;
+	struct bpf_cpumask *mask;
 	u64 now;
 	s32 cpu;
 	u32 i;
 
-	cpu = idle_cpu_in(p, prev_cpu, wake_flags, domain_mask(domain_id));
+	/* Where none is idle, finding that out by a search is most of a wake-up's cost. */
+	mask = domain_mask(domain_id);
+	cpu = has_idle(mask) ? idle_cpu_in(p, prev_cpu, wake_flags, mask) : -EBUSY;
 	if (cpu >= 0) {
 		count(BALLAST_STAT_WAKE_IDLE_DOMAIN);
 		return cpu;
@@ -76,7 +93,8 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
-		cpu = idle_cpu_in(p, prev_cpu, 0, direct_mask(nearest_node(domain->node, i)));
+		mask = direct_mask(nearest_node(domain->node, i));
+		cpu = has_idle(mask) ? idle_cpu_in(p, prev_cpu, 0, mask) : -EBUSY;
 		if (cpu >= 0) {
 			count(BALLAST_STAT_WAKE_IDLE_NUMA);
 			return cpu;
@@ -100,40 +118,119 @@ static __always_inline s32 busy_cpu_in(struct task_struct *p, s32 prev_cpu, u32 
 	return cpu < nr_cpu_ids ? (s32)cpu : prev_cpu;
 }
 
+/* Below this a switch costs more than it brings. */
+#define JUST_BEGUN_NS (500ULL * 1000)
+/* Whoever usually runs no longer than this is waited for. */
+#define BRIEF_NS (2000ULL * 1000)
+
 /*
- * No CPU of @domain_id is idle and a task with @key waits there: end the slice
- * of the task that is furthest behind it, if it is behind by the margin.
+ * A task that has just begun is let be, and one that usually runs briefly until it
+ * has had its time: its CPU is free soon, and a switch more would bring nothing.
  */
-static __noinline void preempt_worst(u32 domain_id, u64 key, u64 now)
+static __always_inline bool is_let_be(const struct ballast_cpu *cpu, u64 ran_ns)
+{
+	u64 burst_ns = cpu->running_burst_ns;
+
+	return ran_ns < JUST_BEGUN_NS || (burst_ns <= BRIEF_NS && ran_ns < burst_ns);
+}
+
+/* A CPU to take from the task that runs there, as long as that has this key. */
+struct victim {
+	u64 running_key;
+	u32 cpu;
+};
+
+/*
+ * Find the CPU of @domain_id whose task is furthest behind one with @key, if it
+ * is behind by the margin.
+ */
+static __noinline bool find_victim(u32 domain_id, u64 key, u64 now, struct victim *victim)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
-	u64 worst_key = key + preempt_margin_ns, running_key, ran_ns;
-	u32 i, cpu_id, worst = BALLAST_NONE;
+	u64 worst_key = key + preempt_margin_ns, running_key, ran_ns, seen;
 	struct ballast_cpu *cpu;
+	u32 i, cpu_id;
 
-	if (!domain || fifo_sched)
-		return;
+	if (!domain || !victim)
+		return false;
+	victim->cpu = BALLAST_NONE;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		cpu_id = nth_cpu(domain, i);
 		if (cpu_id == BALLAST_NONE)
 			break;
 		cpu = cpu_at(cpu_id);
-		if (!cpu || !cpu->running_key)
+		seen = cpu ? cpu->running_key : 0;
+		if (!seen)
 			continue;
 		ran_ns = elapsed_ns(cpu->running_since_ns, now);
-		/* Just begun: a switch now would cost more than it brings. */
-		if (ran_ns < preempt_margin_ns)
+		if (is_let_be(cpu, ran_ns))
 			continue;
-		running_key = cpu->running_key + to_vtime(ran_ns, cpu->running_weight);
+		running_key = seen + to_vtime(ran_ns, cpu->running_weight);
 		if (time_before(worst_key, running_key)) {
 			worst_key = running_key;
-			worst = cpu_id;
+			victim->running_key = seen;
+			victim->cpu = cpu_id;
 		}
 	}
-	if (worst == BALLAST_NONE)
-		return;
-	scx_bpf_kick_cpu(worst, SCX_KICK_PREEMPT);
-	count(BALLAST_STAT_PREEMPTIONS);
+	return victim->cpu != BALLAST_NONE;
+}
+
+/* Of several wake-ups at once only one may have it. */
+static __always_inline bool claim(const struct victim *victim, bool brief)
+{
+	struct ballast_cpu *cpu = cpu_at(victim->cpu);
+
+	if (!cpu || __sync_val_compare_and_swap(&cpu->running_key, victim->running_key, 0) !=
+			    victim->running_key)
+		return false;
+	cpu->interrupted = brief;
+	return true;
+}
+
+/*
+ * No CPU of @home is idle: claim one for @p, which wakes there, whose task it
+ * may preempt. It goes there directly: by way of the queue another CPU's turn
+ * would be spent on fetching it. So it must be the one that should run next.
+ * Returns the CPU, or a negative number.
+ */
+static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
+				       struct ballast_row *row, u32 home)
+{
+	struct victim victim;
+	u64 key;
+
+	if (fifo_sched || !covers_domain(p, tctx, row, home))
+		return -EBUSY;
+	take_charged_weight(tctx, row);
+	key = vruntime_under(tctx, home) + request_vtime(tctx);
+	if (!find_victim(home, key, scx_bpf_now(), &victim))
+		return -EBUSY;
+	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home)) > 0 &&
+	    !key_before(key, head_key(DOMAIN_DSQ(home))))
+		return -EBUSY;
+	return claim(&victim, tctx->burst_ns <= preempt_margin_ns) ? (s32)victim.cpu : -EBUSY;
+}
+
+/* Less than this of a slice is not worth coming back for. */
+#define SLICE_REST_NS (200ULL * 1000)
+
+/*
+ * @p has made way for a brief task on its CPU: what is left of its slice, if it
+ * is to go on there after that. Sent through the queue it would mostly go on
+ * somewhere else, with cold caches, and another task here.
+ */
+static __always_inline u64 slice_after_interruption(struct task_struct *p,
+						    const struct task_ctx *tctx, s32 cpu_id)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (!cpu || !cpu->interrupted)
+		return 0;
+	cpu->interrupted = false;
+	if (tctx->slice_used_ns + SLICE_REST_NS > slice_ns ||
+	    !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr))
+		return 0;
+	return slice_ns - tctx->slice_used_ns;
 }
 
 #endif /* BALLAST_PLACE_BPF_H */

@@ -222,20 +222,22 @@ struct own_queues {
 /*
  * Look at @cpu_id's queues. Before dsq_peek a head is read under the queue's
  * lock, so their keys are read only if there is something to compare: with the
- * other's, or with those of a task that @may_go_on.
+ * other's, or with those of a task that @may_go_on. If there is not, the domain's
+ * first is taken unseen.
  */
 static __always_inline void look(struct own_queues *keys, s32 cpu_id, const struct ballast_cpu *cpu,
 				 bool may_go_on)
 {
-	bool domain_waits = scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0;
-	bool cpu_waits = scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0;
+	/* Whoever waits there weighs something. */
+	bool cpu_waits = cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0;
 
-	keys->domain_key = domain_waits ? 0 : NO_KEY;
-	keys->cpu_key = cpu_waits ? 0 : NO_KEY;
-	if (domain_waits && (may_go_on || cpu_waits))
+	keys->domain_key = 0;
+	keys->cpu_key = NO_KEY;
+	if (cpu_waits || may_go_on)
 		keys->domain_key = head_key(DOMAIN_DSQ(cpu->domain));
-	if (cpu_waits && (may_go_on || domain_waits))
-		keys->cpu_key = head_key(CPU_DSQ(cpu_id));
+	if (cpu_waits)
+		keys->cpu_key =
+			may_go_on || keys->domain_key != NO_KEY ? head_key(CPU_DSQ(cpu_id)) : 0;
 }
 
 /*
@@ -295,7 +297,8 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 		count(BALLAST_STAT_DISPATCH_DOMAIN);
 		return true;
 	}
-	if (!confined_first && scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0)) {
+	if (!confined_first && keys->cpu_key != NO_KEY &&
+	    scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0)) {
 		count(BALLAST_STAT_DISPATCH_CPU);
 		return true;
 	}

@@ -110,9 +110,17 @@ static __always_inline void take_charged_weight(struct task_ctx *tctx,
  */
 static __always_inline u64 cgroup_of(struct task_struct *p)
 {
+	struct task_group *group;
+	struct cgroup *cgroup;
+	struct kernfs_node *node;
+
 	if (!bpf_core_field_exists(p->sched_task_group))
 		return 0;
-	return BPF_CORE_READ(p, sched_task_group, css.cgroup, kn, id);
+	/* One pointer at a time: at every wake-up, probe reads would show. */
+	group = p->sched_task_group;
+	cgroup = group ? group->css.cgroup : NULL;
+	node = cgroup ? cgroup->kn : NULL;
+	return node ? node->id : 0;
 }
 
 /*

@@ -71,6 +71,8 @@ struct task_ctx {
 	u64 burst_ns;
 	u64 ran_ns;
 	u64 run_since_ns;
+	/* what it has had of its slice, interruptions apart */
+	u64 slice_used_ns;
 	u32 slot;
 	u32 clock;
 	u32 domain;

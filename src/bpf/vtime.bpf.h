@@ -174,6 +174,7 @@ static __always_inline u64 charge(struct task_ctx *tctx, u64 now)
 
 	tctx->run_since_ns = now;
 	tctx->ran_ns += ran_ns;
+	tctx->slice_used_ns += ran_ns;
 	tctx->vruntime += to_vtime(ran_ns, tctx->weight);
 	return ran_ns;
 }

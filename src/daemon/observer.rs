@@ -15,7 +15,6 @@ use crate::ids::{CpuId, GroupId};
 use crate::kernel::Kernel;
 use crate::lag::Lags;
 use crate::load_balance::{Domain, Node, Plan, Snapshot, Task};
-use crate::utilisation::CpuShares;
 
 /// Memory from round to round: what tasks did, and what they were owed.
 pub(super) struct Observer {
@@ -106,7 +105,7 @@ impl Observer {
     pub fn fill(
         &self,
         kernel: &dyn Kernel,
-        shares: &BTreeMap<CpuId, CpuShares>,
+        lost: &BTreeMap<CpuId, f64>,
         ledger: &Ledger,
         snapshot: &mut Snapshot,
     ) {
@@ -117,7 +116,7 @@ impl Observer {
             domain.cpus.clear();
             domain.cpus.extend(self.online(kernel, place));
             let per_cpu = place.capacity / place.cpus.len().max(1) as f64;
-            let lost = |cpu| shares.get(cpu).map_or(0.0, |shares| shares.lost);
+            let lost = |cpu| lost.get(cpu).copied().unwrap_or(0.0);
             let usable = domain.cpus.iter().map(|cpu| per_cpu * (1.0 - lost(cpu)));
             domain.capacity = usable.sum();
         }

@@ -36,6 +36,8 @@ struct FakeKernel {
     tasks: Vec<FakeTask>,
     manner: Manner,
     sequence: u16,
+    /// Of each CPU.
+    idle_ns: u64,
 }
 
 impl FakeKernel {
@@ -67,6 +69,7 @@ impl FakeKernel {
             tasks: tasks.collect(),
             manner,
             sequence: 0,
+            idle_ns: 0,
         };
         // So that the first round knows what they want.
         kernel.pass();
@@ -157,6 +160,10 @@ impl Kernel for FakeKernel {
         Counters::default()
     }
 
+    fn idle_ns(&self, _: CpuId, _: u64) -> u64 {
+        self.idle_ns
+    }
+
     fn is_online(&self, _: CpuId) -> bool {
         true
     }
@@ -183,8 +190,8 @@ fn daemon_among(cgroups: Cgroups, flags: &[&str]) -> Daemon {
     Daemon::among(&config, cgroups)
 }
 
-fn round(daemon: &mut Daemon, kernel: &mut FakeKernel, shares: &BTreeMap<CpuId, CpuShares>) {
-    let begun = daemon.begin_round(kernel, shares);
+fn round(daemon: &mut Daemon, kernel: &mut FakeKernel, lost: &BTreeMap<CpuId, f64>) {
+    let begun = daemon.begin_round(kernel, lost);
     let snapshot = begun.expect("the fake kernel never fails");
     let plan = load_balance::plan(&snapshot, daemon.plan_config());
     daemon
@@ -272,17 +279,16 @@ fn the_tuner_tells_bpf_a_slice_from_the_flags() {
         "--slice-us-overutil",
         "3000",
     ]);
-    let at = |busy| -> BTreeMap<CpuId, CpuShares> {
-        (0..8)
-            .map(|cpu| (CpuId(cpu), CpuShares { busy, lost: 0.0 }))
-            .collect()
-    };
-    daemon.tune(&mut kernel, &at(0.1)).expect("no failure");
+    daemon.tune(&mut kernel).expect("no failure");
+    kernel.now_ns += 100_000_000;
+    kernel.idle_ns += 90_000_000;
+    daemon.tune(&mut kernel).expect("no failure");
     assert_eq!(
         daemon.tuning().map(|tuning| tuning.slice_ns),
         Some(7_000_000)
     );
-    daemon.tune(&mut kernel, &at(1.0)).expect("no failure");
+    kernel.now_ns += 100_000_000;
+    daemon.tune(&mut kernel).expect("no failure");
     assert_eq!(
         daemon.tuning().map(|tuning| tuning.slice_ns),
         Some(3_000_000)
@@ -359,11 +365,8 @@ fn tasks_are_charged_by_what_their_groups_are_owed() {
 fn time_lost_to_interrupts_is_not_capacity() {
     let mut kernel = FakeKernel::with_spinners(&[0, 1], Manner::Obliging);
     let mut daemon = daemon(&[]);
-    let shares = (0..4).map(|cpu| {
-        let lost = 0.25;
-        (CpuId(cpu), CpuShares { busy: 1.0, lost })
-    });
-    round(&mut daemon, &mut kernel, &shares.collect());
+    let lost = (0..4).map(|cpu| (CpuId(cpu), 0.25));
+    round(&mut daemon, &mut kernel, &lost.collect());
     assert!((daemon.round().domains[0].capacity - 3.0).abs() < 1e-9);
     assert!((daemon.round().domains[1].capacity - 4.0).abs() < 1e-9);
 }

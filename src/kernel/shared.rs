@@ -207,6 +207,16 @@ impl SharedMemory {
         Counters(totals)
     }
 
+    /// How long `cpu` has idled, see [`super::Kernel::idle_ns`].
+    pub fn idle_ns(&self, cpu: CpuId, now_ns: u64) -> u64 {
+        let cpu = self.cpus.read(cpu.index());
+        let present_ns = match cpu.idle_since_ns {
+            0 => 0,
+            since_ns => now_ns.saturating_sub(since_ns),
+        };
+        cpu.idle_ns + present_ns
+    }
+
     /// Whether `cpu` is online, as far as BPF has been told.
     pub fn is_online(&self, cpu: CpuId) -> bool {
         let flags = self.cpus.flags(cpu.index()).load(Ordering::SeqCst);

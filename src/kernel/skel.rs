@@ -184,6 +184,10 @@ impl Kernel for Scheduler<'_> {
         self.memory.counters()
     }
 
+    fn idle_ns(&self, cpu: CpuId, now_ns: u64) -> u64 {
+        self.memory.idle_ns(cpu, now_ns)
+    }
+
     fn is_online(&self, cpu: CpuId) -> bool {
         self.memory.is_online(cpu)
     }

@@ -169,6 +169,10 @@ impl Kernel for SimKernel<'_> {
         self.memory.counters()
     }
 
+    fn idle_ns(&self, cpu: CpuId, now_ns: u64) -> u64 {
+        self.memory.idle_ns(cpu, now_ns)
+    }
+
     fn is_online(&self, cpu: CpuId) -> bool {
         self.memory.is_online(cpu)
     }

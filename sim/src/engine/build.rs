@@ -53,6 +53,7 @@ impl World {
             idle: CpuBits::of(nr_cpus, 0..nr_cpus),
             idle_cores: CpuBits::of(nr_cpus, 0..nr_cpus),
             nr_idle: nr_cpus,
+            shown_idle: Box::new(CpuBits::of(nr_cpus, 0..nr_cpus).to_mask()),
             idling: CpuBits::of(nr_cpus, 0..nr_cpus),
             near: Near::default(),
             online: CpuBits::of(nr_cpus, 0..nr_cpus),

@@ -4,7 +4,7 @@
 
 use super::{TaskId, World};
 use crate::bits::CpuBits;
-use crate::shim::SCX_PICK_IDLE_CORE;
+use crate::shim::{SCX_PICK_IDLE_CORE, cpumask};
 
 /// SCX_WAKE_SYNC.
 const WAKE_SYNC: u64 = 16;
@@ -26,6 +26,13 @@ impl World {
             self.nr_idle = self.nr_idle.wrapping_add_signed(if idle { 1 } else { -1 });
         }
         self.note_core(cpu);
+    }
+
+    /// The mask of idle CPUs, where the scheduler can see it.
+    pub(super) fn shown_idle(&mut self) -> *const cpumask {
+        let words = self.idle.words();
+        self.shown_idle.bits[..words.len()].copy_from_slice(words);
+        &raw const *self.shown_idle
     }
 
     fn note_core(&mut self, cpu: u32) {

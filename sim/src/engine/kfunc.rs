@@ -29,6 +29,7 @@ impl World {
             create_dsq: Some(create_dsq),
             kick_cpu: Some(kick_cpu),
             pick_idle_cpu: Some(pick_idle_cpu),
+            idle_cpumask: Some(idle_cpumask),
             test_and_clear_cpu_idle: Some(test_and_clear_cpu_idle),
             select_cpu_and: Some(select_cpu_and),
             any_and_distribute: Some(any_and_distribute),
@@ -296,6 +297,12 @@ unsafe extern "C" fn pick_idle_cpu(machine: *mut c_void, mask: *const cpumask, f
     let mask = unsafe { words(mask, world.cpus.len()) };
     let picked = world.pick_idle(&[mask], flags);
     picked.map_or(-libc::EBUSY, |cpu| cpu as i32)
+}
+
+/// As it is now; the kernel's own mask changes while it is looked at.
+unsafe extern "C" fn idle_cpumask(machine: *mut c_void) -> *const cpumask {
+    let world = unsafe { world(machine) };
+    world.shown_idle()
 }
 
 unsafe extern "C" fn test_and_clear_cpu_idle(machine: *mut c_void, cpu: i32) -> bool {

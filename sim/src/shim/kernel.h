@@ -175,6 +175,7 @@ struct sim_kernel {
 	s32 (*create_dsq)(void *machine, u64 dsq, s32 node);
 	void (*kick_cpu)(void *machine, s32 cpu, u64 flags);
 	s32 (*pick_idle_cpu)(void *machine, const struct cpumask *mask, u64 flags);
+	const struct cpumask *(*idle_cpumask)(void *machine);
 	bool (*test_and_clear_cpu_idle)(void *machine, s32 cpu);
 	s32 (*select_cpu_and)(void *machine, struct task_struct *p, s32 prev_cpu, u64 wake_flags,
 			      const struct cpumask *mask, u64 flags);

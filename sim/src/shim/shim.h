@@ -272,6 +272,8 @@ static inline u32 bpf_cpumask_first(const struct cpumask *mask)
 #define scx_bpf_create_dsq(dsq, node) SIM(create_dsq, dsq, node)
 #define scx_bpf_kick_cpu(cpu, flags) SIM(kick_cpu, cpu, flags)
 #define scx_bpf_pick_idle_cpu(mask, flags) SIM(pick_idle_cpu, mask, flags)
+#define scx_bpf_get_idle_cpumask() SIM(idle_cpumask)
+#define scx_bpf_put_idle_cpumask(mask) ((void)(mask))
 #define scx_bpf_test_and_clear_cpu_idle(cpu) SIM(test_and_clear_cpu_idle, cpu)
 #define scx_bpf_select_cpu_and(p, prev, wake_flags, mask, flags) \
 	SIM(select_cpu_and, p, prev, wake_flags, mask, flags)
