@@ -79,7 +79,7 @@ const MARGIN_MIN_NS: u64 = 500_000;
 
 /// The largest lead asked for, in ns: near the 2.8 ms base slice of the kernel's
 /// own scheduler on 8 CPUs and more, so that waking is no slower than there.
-const MARGIN_MAX_NS: u64 = 3_000_000;
+const MARGIN_MAX_NS: u64 = 1_500_000;
 
 /// Decides slice, masks and margin. `previous` is the last decision, for
 /// hysteresis.
