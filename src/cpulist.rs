@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::ids::CpuId;
+use crate::usage::shorten;
 
 /// The largest CPU id accepted. Eight times the largest number of CPUs that
 /// any architecture's kernel can be built for, so that a table indexed by CPU
@@ -149,15 +150,6 @@ fn parse_id(text: &str) -> Result<Option<u32>, CpuListError> {
             "CPU {} does not exist; the highest possible id is {MAX_CPU_ID}",
             shorten(text)
         ))),
-    }
-}
-
-/// The start of `text`, so that an error stays readable.
-fn shorten(text: &str) -> String {
-    const MAX_CHARS: usize = 60;
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_string(),
     }
 }
 

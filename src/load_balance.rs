@@ -23,6 +23,7 @@ mod choose;
 mod config;
 mod evacuate;
 mod levels;
+mod list;
 mod machine;
 mod model;
 mod moves;

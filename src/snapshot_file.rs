@@ -36,6 +36,7 @@ use crate::ids::DomainId;
 use crate::load_balance::Snapshot;
 use crate::usage::UsageError;
 use cursor::At;
+use tasks::TASKS;
 pub use write::{File, Writer};
 
 /// How errors call the value that is the whole file.
@@ -82,12 +83,17 @@ pub fn read(bytes: &[u8]) -> Result<Input, UsageError> {
     if text.trim().is_empty() {
         return Err(UsageError::new(ROOT, "it is empty; give a JSON object"));
     }
-    let value = json::parse(text)?;
+    // Tasks need the machine and the groups, which may come after them: what is not
+    // a task is read first, and the tasks one by one in a second pass.
+    let value = json::parse(text, TASKS, &mut |_, _| Ok(()))?;
     let root = At::root(&value);
-    let root = root.object("a snapshot", &["topology", "groups", "tasks"])?;
+    let root = root.object("a snapshot", &["topology", "groups", TASKS])?;
     let machine = machine::read(&root.required("topology"))?;
     let groups = groups::read(root.optional("groups").as_ref())?;
-    let (tasks, masks) = tasks::read(&root.required("tasks"), &machine, &groups)?;
+    drop(root.required(TASKS).items("tasks")?);
+    let mut tasks = tasks::Reader::new(&machine, &groups);
+    json::parse(text, TASKS, &mut |index, task| tasks.read(index, task))?;
+    let (tasks, masks) = tasks.finish();
     Ok(Input {
         names: Names {
             domains: machine.domain_ids.keys().copied().collect(),

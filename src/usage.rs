@@ -2,6 +2,7 @@
 //! The error for bad usage: one line that names the flag and what to give instead.
 //! Never prints or exits; the caller prints it on stderr and exits with 2.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// What the user typed cannot be used. Prints as exactly one line, whatever
@@ -32,6 +33,15 @@ impl fmt::Display for UsageError {
 }
 
 impl std::error::Error for UsageError {}
+
+/// The start of `text`, so that an error stays readable.
+pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
+    const MAX_CHARS: usize = 60;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
 
 /// Escapes control characters: typed text must neither break the line nor
 /// reach the terminal as an escape sequence.

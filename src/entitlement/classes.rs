@@ -43,6 +43,8 @@ pub(super) struct Classes {
     /// Counts the builds that found other masks or CPUs than the last.
     pub version: u64,
     known: Known,
+    /// Number of tasks of each mask class.
+    pub sizes: Vec<u32>,
     scratch: Scratch,
 }
 
@@ -88,7 +90,8 @@ impl Known {
 
 #[derive(Debug, Default)]
 struct Scratch {
-    used: Vec<bool>,
+    /// Number of tasks with each mask.
+    uses: Vec<u32>,
     masks: Vec<MaskId>,
     place: Vec<u32>,
     by_mask: Rows,
@@ -108,6 +111,7 @@ impl Classes {
             self.connect();
         }
         self.measure(problem.cpus);
+        self.count_tasks();
     }
 
     /// The class of a mask that a task of the problem has.
@@ -131,13 +135,13 @@ impl Classes {
     }
 
     fn find_used(&mut self, problem: &Problem<'_>) {
-        let Scratch { used, masks, .. } = &mut self.scratch;
-        used.clear();
-        used.resize(problem.masks.len(), false);
+        let Scratch { uses, masks, .. } = &mut self.scratch;
+        uses.clear();
+        uses.resize(problem.masks.len(), 0);
         self.any_unknown = false;
         for task in problem.tasks {
-            match used.get_mut(task.mask.index()) {
-                Some(used) => *used = true,
+            match uses.get_mut(task.mask.index()) {
+                Some(uses) => *uses += 1,
                 None => self.any_unknown = true,
             }
         }
@@ -145,9 +149,21 @@ impl Classes {
         masks.extend(
             (0..)
                 .map(MaskId)
-                .zip(used.iter())
-                .filter_map(|(mask, &used)| used.then_some(mask)),
+                .zip(uses.iter())
+                .filter_map(|(mask, &uses)| (uses > 0).then_some(mask)),
         );
+    }
+
+    fn count_tasks(&mut self) {
+        self.sizes.clear();
+        self.sizes.resize(self.count, 0);
+        for &mask in &self.scratch.masks {
+            let class = self.of(mask);
+            // The class of masks without CPUs is no place in the list.
+            if let Some(size) = self.sizes.get_mut(class as usize) {
+                *size += self.scratch.uses[mask.index()];
+            }
+        }
     }
 
     /// Notes where in the problem each CPU is.

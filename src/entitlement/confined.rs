@@ -84,8 +84,10 @@ impl Confined {
         self.begin(classes, nodes);
         self.slack = (tree.children.len() + nodes) as u64;
         self.flat_version = 0;
-        for group in 1..tree.len() {
-            if tree.class[group] == MIXED {
+        // In the order opposite to that in which they are split.
+        for &group in tree.order.iter().rev() {
+            let group = group as usize;
+            if group != 0 && tree.class[group] == MIXED {
                 list_terminals(tree, payout, group, &mut self.terminals);
                 for terminal in &self.terminals {
                     self.network
@@ -112,7 +114,7 @@ impl Confined {
             (class as usize, task.claim().sane())
         });
         let ladder = &mut self.ladder;
-        ladder.build(claims, classes.count);
+        ladder.build(claims, &classes.sizes);
         self.terminals.clear();
         self.terminals.extend((0..classes.count).map(|class| {
             let rungs = ladder.list(class);
@@ -219,7 +221,7 @@ impl Confined {
             let node = split.payout.node[split.group];
             self.fixed[node as usize] = 0;
             self.network.hand_on(node);
-            region = self.network.region[node as usize];
+            region = self.network.region(node);
             let beyond;
             (terminals, beyond) = self.hand_out_beyond(node, &mut split);
             amount = amount.saturating_sub(beyond);

@@ -2,7 +2,6 @@
 //! One group, confined to several sets of CPUs: the tree is not worth building.
 //! Never decides a level.
 
-use super::classes::NOWHERE;
 use super::fill::entitlement;
 use super::units::{NOTICEABLE, cpus, units};
 use super::{Entitlements, Method, Problem, Solver, root_quota};
@@ -34,14 +33,14 @@ impl Solver {
         let levels = &self.levels;
         let level_of = |class: u32| levels.get(class as usize).copied().unwrap_or(0.0);
         let classes = &*classes;
-        let tasks = problem.tasks.iter();
-        let claims = tasks.map(|task| (classes.of(task.mask), task.claim().sane()));
-        out.levels
-            .extend(claims.clone().map(|(class, _)| level_of(class)));
-        out.shares.extend(claims.map(|(class, claim)| {
-            let share = entitlement(claim, level_of(class));
-            if is_short && class != NOWHERE && share + NOTICEABLE < claim.demand {
-                hungry[class as usize] = true;
+        out.levels.resize(problem.tasks.len(), 0.0);
+        let tasks = problem.tasks.iter().zip(&mut out.levels);
+        out.shares.extend(tasks.map(|(task, level)| {
+            let (class, claim) = (classes.of(task.mask), task.claim().sane());
+            *level = level_of(class);
+            let share = entitlement(claim, *level);
+            if is_short && let Some(hungry) = hungry.get_mut(class as usize) {
+                *hungry |= share + NOTICEABLE < claim.demand;
             }
             share
         }));

@@ -15,22 +15,26 @@ pub(super) struct Network {
     /// What enters at each node, and the most that may leave there.
     supply: Vec<u64>,
     drain: Vec<u64>,
-    /// The region of each node.
-    pub region: Vec<u32>,
     /// Arcs that were added and not yet sorted: from, to, capacity.
     added: Vec<(u32, u32, u64)>,
     /// Where the arcs of each node begin, and the end of the last.
     start: Vec<u32>,
+    /// Where those end that may still carry something, but for where they begin.
+    end: Vec<u32>,
     arcs: Vec<Arc>,
+    /// What each arc can carry; its twin in the other direction: nothing.
+    capacity: Vec<u64>,
     /// Of each arc, whether it led out of a region when that was cut off.
     full: Vec<bool>,
     supply_left: Vec<u64>,
     drain_left: Vec<u64>,
-    /// Arcs from the nearest node with supply left, or `UNREACHED`.
-    distance: Vec<u32>,
+    /// Where each node is.
+    spots: Vec<Spot>,
     /// The next arc of each node that is worth a look.
     next: Vec<u32>,
     queue: Vec<u32>,
+    /// How many at its start have supply left, or had before it was pushed.
+    sources: usize,
     path: Vec<u32>,
 }
 
@@ -45,10 +49,18 @@ pub(super) enum Carries {
     Nothing,
 }
 
-/// One direction of an arc. A twin in the other direction has capacity 0.
+/// Where a node is: what every search asks of the end of every arc.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Spot {
+    region: u32,
+    /// Arcs from the nearest node with supply left, or `UNREACHED`.
+    distance: u32,
+}
+
+/// One direction of an arc, no larger than what every search reads.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arc {
-    capacity: u64,
+    /// What of its capacity is left.
     left: u64,
     to: u32,
     twin: u32,
@@ -66,10 +78,10 @@ impl Network {
             amounts.clear();
             amounts.resize(nodes, 0);
         }
-        for places in [&mut self.region, &mut self.distance, &mut self.next] {
-            places.clear();
-            places.resize(nodes, 0);
-        }
+        self.spots.clear();
+        self.spots.resize(nodes, Spot::default());
+        self.next.clear();
+        self.next.resize(nodes, 0);
         self.added.clear();
     }
 
@@ -92,19 +104,17 @@ impl Network {
         }
         self.arcs.clear();
         self.arcs.resize(2 * self.added.len(), Arc::default());
+        self.capacity.clear();
+        self.capacity.resize(2 * self.added.len(), 0);
         for &(from, to, capacity) in &self.added {
             let forth = self.start[from as usize + 1];
             self.start[from as usize + 1] += 1;
             let back = self.start[to as usize + 1];
             self.start[to as usize + 1] += 1;
-            let arc = |capacity, to, twin| Arc {
-                capacity,
-                left: 0,
-                to,
-                twin,
-            };
-            self.arcs[forth as usize] = arc(capacity, to, back);
-            self.arcs[back as usize] = arc(0, from, forth);
+            let arc = |to, twin| Arc { left: 0, to, twin };
+            self.arcs[forth as usize] = arc(to, back);
+            self.arcs[back as usize] = arc(from, forth);
+            self.capacity[forth as usize] = capacity;
         }
         self.start.truncate(nodes + 1);
         self.unite();
@@ -121,12 +131,21 @@ impl Network {
         ] {
             amounts.fill(0);
         }
-        self.region.fill(0);
+        for spot in &mut self.spots {
+            spot.region = 0;
+        }
         self.full.clear();
         self.full.resize(self.arcs.len(), false);
-        for arc in &mut self.arcs {
-            arc.left = arc.capacity;
+        self.end.clear();
+        self.end.extend_from_slice(&self.start[1..]);
+        for (arc, &capacity) in self.arcs.iter_mut().zip(&self.capacity) {
+            arc.left = capacity;
         }
+    }
+
+    /// The region of a node.
+    pub fn region(&self, node: u32) -> u32 {
+        self.spots[node as usize].region
     }
 
     /// Lets this much leave at a node where nothing leaves yet.
@@ -157,15 +176,12 @@ impl Network {
 
     /// What flows over the arcs of a node, if it does not come to a region that
     /// was cut off, from now on enters where they lead. Nothing else enters here.
+    /// Searches are fastest if the arcs that were added last are handed on first.
     pub fn hand_on(&mut self, node: u32) {
         let from = node as usize;
         for at in self.start[from] as usize..self.start[from + 1] as usize {
-            let Arc {
-                capacity,
-                left,
-                to,
-                twin,
-            } = self.arcs[at];
+            let Arc { left, to, twin } = self.arcs[at];
+            let capacity = self.capacity[at];
             if capacity == 0 {
                 continue;
             }
@@ -174,6 +190,9 @@ impl Network {
             }
             self.arcs[at].left = capacity;
             self.arcs[twin as usize].left = 0;
+            // Nothing can be displaced over it any more: no search need see it.
+            let end = &mut self.end[to as usize];
+            *end -= u32::from(*end == twin + 1);
         }
         self.set_drain(from, 0);
         (self.supply[from], self.supply_left[from]) = (0, 0);
@@ -184,31 +203,27 @@ impl Network {
     pub fn arcs_from(&self, node: u32) -> impl Iterator<Item = Carries> {
         let from = node as usize;
         let arcs = self.start[from] as usize..self.start[from + 1] as usize;
-        arcs.filter(|&arc| self.arcs[arc].capacity > 0)
-            .map(move |arc| {
-                let to = self.arcs[arc].to;
-                match self.region[to as usize] == self.region[from] {
-                    _ if self.full[arc] => Carries::All,
-                    true => Carries::Some,
-                    false => Carries::Nothing,
-                }
-            })
+        arcs.filter(|&arc| self.capacity[arc] > 0).map(move |arc| {
+            let to = self.arcs[arc].to;
+            match self.region(to) == self.region(node) {
+                _ if self.full[arc] => Carries::All,
+                true => Carries::Some,
+                false => Carries::Nothing,
+            }
+        })
     }
 
     /// Makes the flow a maximum flow among these nodes, all those of one region.
     /// Returns the supply that finds no way.
     pub fn run(&mut self, nodes: &[u32]) -> u64 {
         while self.measure(nodes) {
-            for &node in nodes {
-                self.next[node as usize] = self.start[node as usize];
-            }
-            for &node in nodes {
-                if self.supply_left[node as usize] > 0 {
-                    self.push_from(node);
-                }
+            // Those that have supply left are the first in the queue.
+            for at in 0..self.sources {
+                self.push_from(self.queue[at]);
             }
         }
-        let left = nodes.iter().map(|&node| self.supply_left[node as usize]);
+        let left = self.queue[..self.sources].iter();
+        let left = left.map(|&node| self.supply_left[node as usize]);
         left.fold(0, u64::saturating_add)
     }
 
@@ -221,30 +236,28 @@ impl Network {
     /// Whether the node is on the source side of the smallest minimum cut: what
     /// is left of some supply could still get there.
     pub fn is_short(&self, node: u32) -> bool {
-        self.distance[node as usize] != UNREACHED
+        self.spots[node as usize].distance != UNREACHED
     }
 
     /// Makes the short ones of a region another, with this number: what arcs
     /// from there to the others can carry (they are full) leaves here and
     /// enters there, and in `fixed` too. Returns all that can leave the region.
     pub fn cut(&mut self, short: &[u32], number: u32, fixed: &mut [u64]) -> u64 {
-        let old = short
-            .first()
-            .map_or(number, |&node| self.region[node as usize]);
+        let old = short.first().map_or(number, |&node| self.region(node));
         for &node in short {
-            self.region[node as usize] = number;
+            self.spots[node as usize].region = number;
         }
         let mut leaving = 0u64;
         for &node in short {
             let from = node as usize;
             for at in self.start[from] as usize..self.start[from + 1] as usize {
-                let arc = &self.arcs[at];
-                let to = arc.to as usize;
-                if arc.capacity > 0 && self.region[to] == old {
+                let (to, capacity) = (self.arcs[at].to, self.capacity[at]);
+                if capacity > 0 && self.region(to) == old {
+                    let to = to as usize;
                     self.full[at] = true;
-                    self.drain[from] += arc.capacity;
-                    self.supply[to] += arc.capacity;
-                    fixed[to] += arc.capacity;
+                    self.drain[from] += capacity;
+                    self.supply[to] += capacity;
+                    fixed[to] += capacity;
                 }
             }
             leaving = leaving.saturating_add(self.drain[from]);
@@ -312,40 +325,50 @@ impl Network {
         let mut arcs = self.start[from]..self.start[from + 1];
         arcs.find(|&at| {
             let arc = &self.arcs[at as usize];
-            arc.left < arc.capacity && self.region[arc.to as usize] == self.region[from]
+            arc.left < self.capacity[at as usize] && self.region(arc.to) == self.region(node)
         })
     }
 
     /// Measures distances. Returns whether supply that is left gets anywhere.
     fn measure(&mut self, nodes: &[u32]) -> bool {
         self.queue.clear();
+        let Some(&first) = nodes.first() else {
+            self.sources = 0;
+            return false;
+        };
+        let region = self.region(first);
         for &node in nodes {
-            self.distance[node as usize] = UNREACHED;
-            if self.supply_left[node as usize] > 0 {
-                self.distance[node as usize] = 0;
+            let at = node as usize;
+            self.spots[at].distance = UNREACHED;
+            if self.supply_left[at] > 0 {
+                self.spots[at].distance = 0;
+                self.next[at] = self.start[at];
                 self.queue.push(node);
             }
         }
+        self.sources = self.queue.len();
         // Nodes farther than the nearest drain are of no use in this round.
         let mut nearest_drain = UNREACHED;
         let mut at = 0;
         while let Some(&node) = self.queue.get(at) {
             at += 1;
             let from = node as usize;
-            let distance = self.distance[from];
+            let distance = self.spots[from].distance;
             if distance >= nearest_drain {
                 break;
             }
             if self.drain_left[from] > 0 {
                 nearest_drain = distance;
             }
-            for arc in &self.arcs[self.start[from] as usize..self.start[from + 1] as usize] {
-                let to = arc.to as usize;
-                if arc.left > 0
-                    && self.region[to] == self.region[from]
-                    && self.distance[to] == UNREACHED
-                {
-                    self.distance[to] = distance + 1;
+            let new = Spot {
+                region,
+                distance: UNREACHED,
+            };
+            for arc in &self.arcs[self.start[from] as usize..self.end[from] as usize] {
+                let spot = &mut self.spots[arc.to as usize];
+                if arc.left > 0 && *spot == new {
+                    spot.distance = distance + 1;
+                    self.next[arc.to as usize] = self.start[arc.to as usize];
                     self.queue.push(arc.to);
                 }
             }
@@ -378,19 +401,17 @@ impl Network {
     /// The next arc that leads from a node one step farther from the sources.
     fn forward(&mut self, node: u32) -> Option<u32> {
         let from = node as usize;
-        let end = self.start[from + 1];
-        while self.next[from] < end {
-            let arc = &self.arcs[self.next[from] as usize];
-            let to = arc.to as usize;
-            if arc.left > 0
-                && self.region[to] == self.region[from]
-                && self.distance[to] == self.distance[from] + 1
-            {
-                return Some(self.next[from]);
-            }
-            self.next[from] += 1;
-        }
-        None
+        let Spot { region, distance } = self.spots[from];
+        let farther = Spot {
+            region,
+            distance: distance + 1,
+        };
+        let (next, end) = (self.next[from], self.end[from]);
+        let arcs = &self.arcs[next as usize..end as usize];
+        let leads = |arc: &Arc| arc.left > 0 && self.spots[arc.to as usize] == farther;
+        let found = arcs.iter().position(leads).map(|place| next + place as u32);
+        self.next[from] = found.unwrap_or(end);
+        found
     }
 
     /// Pushes what it can along the path into the drain of its last node.

@@ -2,8 +2,9 @@
 //! The board a plan is worked out on: who is where, and what each domain owes.
 //! Never decides what to move; it keeps sums and lists true while others do.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 
+use super::list::{Entry, List};
 use super::machine::Machine;
 use super::process::Processes;
 use super::reach::Reach;
@@ -33,25 +34,6 @@ pub(super) struct Item<'a> {
     pub origin: Option<usize>,
 }
 
-/// An item in the list of its domain, with what every search asks of it: tasks
-/// lie far apart in memory, and fetching them would be most of a search.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub share: f64,
-    pub lag_ms: f64,
-    pub item: u32,
-    pub mask: MaskId,
-    pub process: u32,
-    pub moved_ago_rounds: u32,
-}
-
-impl Entry {
-    /// Lists are sorted by this. Shares are >= 0: their bits sort as numbers.
-    fn key(&self) -> (u64, u32) {
-        (self.share.to_bits(), self.item)
-    }
-}
-
 /// A domain on the board, in the snapshot's order.
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
@@ -61,8 +43,8 @@ pub(super) struct Seat {
     pub side: Side,
     /// What it owed in the snapshot.
     pub before: f64,
-    /// Items with a share that can go somewhere else, by share and then by row.
-    pub sorted: Vec<Entry>,
+    /// Items with a share that can go somewhere else.
+    list: List,
     /// Σ share · lag of its items, in CPUs · ms.
     pub lag: f64,
     /// Lag of the movable task that is most behind, and of that which is most
@@ -109,6 +91,7 @@ pub(super) enum Why {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     places: Vec<u32>,
+    movable: Vec<bool>,
     moved: Vec<bool>,
     seats: Vec<Seat>,
     machine: Machine,
@@ -116,6 +99,7 @@ pub(super) struct Kept {
     processes: RefCell<Processes>,
     steps: Vec<Step>,
     seat_of: Vec<Option<usize>>,
+    near: RefCell<Vec<(f64, Entry)>>,
 }
 
 /// See the module's text.
@@ -137,6 +121,8 @@ pub(super) struct Board<'a> {
     order: &'a [u32],
     /// Of each item, the index of its domain, or [`NOWHERE`].
     places: Vec<u32>,
+    /// Of each item, whether it may be moved.
+    movable: Vec<bool>,
     /// Of each item, whether this plan has moved it.
     moved: Vec<bool>,
     /// Filled as searches ask, which only read the board.
@@ -150,6 +136,8 @@ pub(super) struct Board<'a> {
     seat_of: Vec<Option<usize>>,
     /// Searches only read the board, but their effort counts.
     looks: Cell<u64>,
+    /// Their scratch memory: what each of some tasks would gain.
+    pub near: RefCell<Vec<(f64, Entry)>>,
 }
 
 impl<'a> Board<'a> {
@@ -176,6 +164,7 @@ impl<'a> Board<'a> {
             owed,
             order,
             places: kept.places,
+            movable: kept.movable,
             moved: kept.moved,
             processes: kept.processes,
             limited: false,
@@ -184,6 +173,7 @@ impl<'a> Board<'a> {
             reach: kept.reach,
             seat_of: kept.seat_of,
             looks: Cell::new(0),
+            near: kept.near,
         };
         board.steps.clear();
         board.processes.get_mut().forget();
@@ -199,6 +189,7 @@ impl<'a> Board<'a> {
     pub fn end(self, kept: &mut Kept) {
         *kept = Kept {
             places: self.places,
+            movable: self.movable,
             moved: self.moved,
             seats: self.seats,
             machine: self.machine,
@@ -206,6 +197,7 @@ impl<'a> Board<'a> {
             processes: self.processes,
             steps: self.steps,
             seat_of: self.seat_of,
+            near: self.near,
         };
     }
 
@@ -242,8 +234,10 @@ impl<'a> Board<'a> {
 
     fn add_up(&mut self) {
         self.places.clear();
+        self.movable.clear();
         for (&index, &share) in self.order.iter().zip(&self.owed.shares) {
             let task = &self.snapshot.tasks[index as usize];
+            self.movable.push(task.movable);
             if task.movable {
                 self.largest = self.largest.max(share);
             }
@@ -284,15 +278,33 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// Number of items.
+    pub fn len(&self) -> u32 {
+        self.order.len() as u32
+    }
+
     /// All items, in order.
     pub fn items(&self) -> impl Iterator<Item = Item<'a>> {
-        (0..).take(self.order.len()).map(|number| self.item(number))
+        (0..self.len()).map(|number| self.item(number))
     }
 
     /// The domain of an item now.
     pub fn place(&self, number: u32) -> Option<usize> {
         let place = self.places[number as usize];
         (place != NOWHERE).then_some(place as usize)
+    }
+
+    /// The domain of an item in the snapshot.
+    pub fn origin(&self, number: u32) -> Option<usize> {
+        match self.moved[number as usize] {
+            true => self.item(number).origin,
+            false => self.place(number),
+        }
+    }
+
+    /// Whether the item may be moved.
+    pub fn is_movable(&self, number: u32) -> bool {
+        self.movable[number as usize]
     }
 
     /// Whether this plan has moved the item.
@@ -340,8 +352,13 @@ impl<'a> Board<'a> {
 
     /// The largest share in the list of a domain.
     pub fn largest_in(&self, seat: usize) -> f64 {
-        let last = self.seats[seat].sorted.last();
-        last.map_or(0.0, |entry| entry.share)
+        self.seats[seat].list.largest()
+    }
+
+    /// The list of a domain: its items with a share that can go somewhere else,
+    /// by share and then by row.
+    pub fn sorted(&self, seat: usize) -> Ref<'_, [Entry]> {
+        self.seats[seat].list.sorted()
     }
 
     /// SLIT distance between the nodes of two domains.
@@ -368,31 +385,27 @@ impl<'a> Board<'a> {
         self.seats.iter().map(|seat| seat.side.fault()).sum()
     }
 
-    /// Builds the sorted lists of some domains; those of the others are empty.
+    /// Builds the lists of some domains; those of the others are empty.
     pub fn list(&mut self, is_wanted: impl Fn(usize) -> bool) {
         for seat in &mut self.seats {
-            seat.sorted.clear();
+            seat.list.clear();
         }
         for (number, &place) in (0u32..).zip(&self.places) {
-            if place == NOWHERE || !is_wanted(place as usize) {
+            let share = self.share(number);
+            let may_go = self.is_movable(number) && self.is_worth_moving(share);
+            if place == NOWHERE || !may_go || !is_wanted(place as usize) {
                 continue;
             }
             let task = &self.snapshot.tasks[self.order[number as usize] as usize];
-            let share = self.share(number);
-            let can_go = task.movable && self.reach.allows_others(task.mask, place as usize);
-            if can_go && self.is_worth_moving(share) {
-                self.seats[place as usize].sorted.push(Entry {
+            if self.reach.allows_others(task.mask, place as usize) {
+                self.seats[place as usize].list.push(Entry {
                     share,
                     lag_ms: task.lag_ms,
                     item: number,
                     mask: task.mask,
-                    process: task.process,
                     moved_ago_rounds: task.moved_ago_rounds,
                 });
             }
-        }
-        for seat in &mut self.seats {
-            seat.sorted.sort_unstable_by_key(Entry::key);
         }
     }
 
@@ -416,10 +429,10 @@ impl<'a> Board<'a> {
                     .map(|(&index, &share)| (self.snapshot.tasks[index as usize].process, share)),
             );
         }
-        processes.gather(entry.process, |number| {
+        processes.gather(entry.item, |number| {
             Some((self.place(number)?, self.share(number)))
         });
-        processes.torn(entry.process, entry.share, &self.machine, from, to)
+        processes.torn(entry.item, entry.share, &self.machine, from, to)
     }
 
     /// Moves an item and writes the step down.
@@ -451,11 +464,10 @@ impl<'a> Board<'a> {
         let item = self.item(number);
         let Some(from) = item.place else { return };
         if item.task.movable && self.is_worth_moving(item.share) {
-            self.relist(number, from, to);
+            let entry = self.seats[from].list.remove(item.share, number);
+            self.seats[to].list.insert(entry);
         }
-        self.processes
-            .get_mut()
-            .carry(item.task.process, item.share, from, to);
+        self.processes.get_mut().carry(number, item.share, from, to);
         let lag = item.share * item.task.lag_ms;
         self.clock += 1;
         let away = |seat: usize| match item.origin {
@@ -472,17 +484,6 @@ impl<'a> Board<'a> {
         seat.lag += lag;
         seat.arrival = self.clock;
         self.places[number as usize] = to as u32;
-    }
-
-    fn relist(&mut self, number: u32, from: usize, to: usize) {
-        let key = (self.share(number).to_bits(), number);
-        let list = &mut self.seats[from].sorted;
-        let place = list.partition_point(|other| other.key() < key);
-        debug_assert_eq!(list.get(place).map(Entry::key), Some(key));
-        let entry = list.remove(place);
-        let list = &mut self.seats[to].sorted;
-        let place = list.partition_point(|other| other.key() < key);
-        list.insert(place, entry);
     }
 
     /// What the plan says of each domain.
@@ -503,7 +504,7 @@ impl Seat {
             node: NodeId(0),
             side: Side::default(),
             before: 0.0,
-            sorted: Vec::new(),
+            list: List::default(),
             lag: 0.0,
             most_behind: f64::NEG_INFINITY,
             most_ahead: f64::INFINITY,
@@ -514,11 +515,11 @@ impl Seat {
 
     /// Starts over, in the same memory.
     fn begin(&mut self, id: DomainId, node: NodeId) {
-        self.sorted.clear();
+        self.list.clear();
         *self = Seat {
             id,
             node,
-            sorted: std::mem::take(&mut self.sorted),
+            list: std::mem::take(&mut self.list),
             ..Seat::empty()
         };
     }

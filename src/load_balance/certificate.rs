@@ -2,7 +2,7 @@
 //! The certificate: bounds that hold for every plan, and what remains.
 //! Never looks at how the plan was found.
 
-use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use ordered_float::OrderedFloat;
 
@@ -95,15 +95,19 @@ fn moves_min(board: &Board, remains: f64) -> usize {
     let seats = 0..board.seats.len();
     let mut out = 0;
     if seats.clone().any(|seat| excess(seat) > 0.0) {
-        let mut shares: Vec<Vec<f64>> = vec![Vec::new(); board.seats.len()];
-        for item in board.items().filter(|item| item.task.movable) {
-            if let Some(seat) = item.origin.filter(|&seat| excess(seat) > 0.0) {
-                shares[seat].push(item.share);
+        let mut shares: Vec<Vec<OrderedFloat<f64>>> = vec![Vec::new(); board.seats.len()];
+        let has_excess: Vec<bool> = seats.clone().map(|seat| excess(seat) > 0.0).collect();
+        for number in 0..board.len() {
+            let origin = board.origin(number);
+            if let Some(seat) = origin.filter(|&seat| has_excess[seat])
+                && board.is_movable(number)
+            {
+                shares[seat].push(OrderedFloat(board.share(number)));
             }
         }
         let fewest = seats
             .clone()
-            .map(|seat| fewest(&mut shares[seat], excess(seat)));
+            .map(|seat| fewest(std::mem::take(&mut shares[seat]), excess(seat)));
         out = fewest.sum();
     }
     let largest = board.largest;
@@ -115,15 +119,15 @@ fn moves_min(board: &Board, remains: f64) -> usize {
 }
 
 /// How many of the largest shares add up to `excess`.
-fn fewest(shares: &mut [f64], excess: f64) -> usize {
-    shares.sort_unstable_by_key(|&share| Reverse(OrderedFloat(share)));
+fn fewest(shares: Vec<OrderedFloat<f64>>, excess: f64) -> usize {
+    // Mostly a few of many.
+    let mut largest = BinaryHeap::from(shares);
     let mut left = excess;
     let mut count = 0;
-    for share in shares {
-        if left <= 0.0 {
-            break;
-        }
-        left -= *share;
+    while left > 0.0
+        && let Some(share) = largest.pop()
+    {
+        left -= share.0;
         count += 1;
     }
     count

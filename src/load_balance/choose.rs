@@ -4,7 +4,8 @@
 
 use std::cmp::Reverse;
 
-use super::board::{Board, Entry, LEAST};
+use super::board::{Board, LEAST};
+use super::list::Entry;
 use super::side::Pair;
 
 /// Tasks weighed on each side of the best fit. Enough to find the threads of
@@ -73,7 +74,7 @@ impl Board<'_> {
     /// The task whose share fits the pair best: of those that gain about as
     /// much as the best, the cheapest to move.
     pub(super) fn best_move(&self, pair: &Pair, search: Search) -> Option<Choice> {
-        let list = &self.seats[pair.from].sorted;
+        let list = self.sorted(pair.from);
         let fit = pair.fit();
         let split = list.partition_point(|entry| entry.share <= fit + LEAST);
         let may = |entry: &&Entry| self.may_move(entry, pair.from, pair.to, search);
@@ -84,13 +85,15 @@ impl Board<'_> {
             .take_while(|entry| pair.gain(entry.share) > LEAST)
             .filter(may)
             .take(NEAR);
-        let near: Vec<(f64, &Entry)> = smaller
+        let near = smaller
             .chain(larger)
-            .map(|entry| (pair.gain(entry.share), entry))
-            .collect();
-        let (gain, entry) = cheapest(&near, LEAST, |entry| {
+            .map(|entry| (pair.gain(entry.share), entry));
+        let mut found = self.near.borrow_mut();
+        found.clear();
+        found.extend(near.map(|(gain, &entry)| (gain, entry)));
+        let (gain, entry) = cheapest(&found, LEAST, |entry| {
             (
-                self.cost(entry, pair.from, pair.to),
+                self.cost(&entry, pair.from, pair.to),
                 entry.share > fit + LEAST,
             )
         })?;
@@ -105,16 +108,16 @@ impl Board<'_> {
     /// The two tasks whose difference fits the pair best, likewise. `least` is
     /// the gain, in CPUs, below which two moves are not worth it.
     pub(super) fn best_swap(&self, pair: &Pair, search: Search, least: f64) -> Option<Choice> {
-        let may = |from: usize, to: usize| {
-            let list = self.seats[from].sorted.iter();
-            list.filter(move |entry| self.may_move(entry, from, to, search))
-        };
-        let back: Vec<&Entry> = may(pair.to, pair.from).collect();
+        let (forth, back) = (self.sorted(pair.from), self.sorted(pair.to));
+        let may =
+            |from: usize, to: usize| move |entry: &&Entry| self.may_move(entry, from, to, search);
+        let back = back.iter().filter(may(pair.to, pair.from));
+        let back: Vec<&Entry> = back.collect();
         let fit = pair.fit();
         let mut found: Vec<(f64, (&Entry, &Entry))> = Vec::new();
         // The partner just at or above the best fit, and the one just below.
         let mut split = 0;
-        for entry in may(pair.from, pair.to) {
+        for entry in forth.iter().filter(may(pair.from, pair.to)) {
             let wanted = entry.share - fit;
             // Shares only grow from one to the next, and so does what is wanted.
             let below = |other: &&Entry| other.share < wanted - LEAST;

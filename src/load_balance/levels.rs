@@ -120,36 +120,39 @@ impl Levels {
             if at == origin || !super::evacuate::suits(board, &moved, origin) {
                 continue;
             }
-            let before = self.faults(board, at, origin);
-            board.put(item, origin);
-            let after = self.faults(board, at, origin);
-            if after
-                .iter()
-                .zip(&before)
-                .any(|(after, before)| *after > before + LEAST)
-            {
-                board.put(item, at);
+            let before = self.faults(board, at, origin, 0.0);
+            let after = self.faults(board, at, origin, moved.share);
+            let mut pairs = after.iter().zip(&before);
+            if pairs.all(|(after, before)| *after <= before + LEAST) {
+                board.put(item, origin);
             }
         }
     }
 
-    /// How much further off than good enough two domains and their nodes are.
-    fn faults(&self, board: &Board, a: usize, b: usize) -> [f64; 4] {
+    /// How much further off than good enough two domains and their nodes are if
+    /// `share` CPUs go from the one to the other.
+    fn faults(&self, board: &Board, a: usize, b: usize, share: f64) -> [f64; 4] {
         let fault = |pass: &Pass, side: Side| {
             (side.fault() - GOOD_ENOUGH * pass.band.of(side.capacity)).max(0.0)
         };
         let several = board.machine.nodes() > 1;
-        let node = |seat: usize| match several {
+        let crosses = several && board.machine.node(a) != board.machine.node(b);
+        let node = |seat: usize, change: f64| match crosses {
             true => {
                 let domains = &self.passes[0].members[board.machine.node(seat)];
-                fault(&self.passes[0], board.side(domains))
+                fault(&self.passes[0], board.side(domains).plus(change))
             }
             false => 0.0,
         };
         // The pass of the first node's domains has the band of all of them.
         let local = &self.passes[usize::from(several)];
-        let domain = |seat: usize| fault(local, board.seats[seat].side);
-        [domain(a), domain(b), node(a), node(b)]
+        let domain = |seat: usize, change: f64| fault(local, board.seats[seat].side.plus(change));
+        [
+            domain(a, -share),
+            domain(b, share),
+            node(a, -share),
+            node(b, share),
+        ]
     }
 }
 

@@ -15,21 +15,25 @@ const NOBODY: u32 = u32::MAX;
 /// far as anybody has asked: few plans look at more than some of the processes.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    /// The last thread with a share of each process; once all are linked.
-    last: FxHashMap<u32, u32>,
+    are_linked: bool,
+    /// Processes are numbered in the order of their first threads with a share.
+    numbers: FxHashMap<u32, u32>,
+    /// Of each thread, its process, or [`NOBODY`] if it has no share.
+    of: Vec<u32>,
     /// Of each thread, the one before it of its process, or [`NOBODY`].
     before: Vec<u32>,
-    are_linked: bool,
-    /// Domain and CPUs of each process that was gathered, every domain once;
-    /// nothing if it has one thread. Short lists beat a map by process and domain.
-    homes: FxHashMap<u32, Vec<(usize, f64)>>,
+    /// Of each process, its last thread.
+    last: Vec<u32>,
+    /// Of each process, whether it is known where it is, and where: domain and
+    /// CPUs, every domain once; nothing if it has one thread.
+    gathered: Vec<bool>,
+    homes: Vec<Vec<(usize, f64)>>,
 }
 
 impl Processes {
     /// Nothing is known.
     pub fn forget(&mut self) {
         self.are_linked = false;
-        self.homes.clear();
     }
 
     /// Whether it is known who the threads of each process are.
@@ -40,55 +44,79 @@ impl Processes {
     /// Links the threads of each process. `threads`: process and share of each.
     pub fn link(&mut self, threads: impl Iterator<Item = (u32, f64)>) {
         self.are_linked = true;
-        self.last.clear();
-        self.before.clear();
+        for list in [&mut self.of, &mut self.before, &mut self.last] {
+            list.clear();
+        }
+        self.numbers.clear();
         // Threads of a process often follow each other, which spares the map.
         let mut open: Option<(u32, u32)> = None;
-        for (number, (process, share)) in (0u32..).zip(threads) {
-            let mut before = NOBODY;
-            if share >= LEAST {
-                before = match open {
-                    Some((of, last)) if of == process => last,
-                    _ => {
-                        self.last.extend(open);
-                        self.last.get(&process).copied().unwrap_or(NOBODY)
-                    }
-                };
-                open = Some((process, number));
+        for (thread, (process, share)) in (0u32..).zip(threads) {
+            if share < LEAST {
+                self.of.push(NOBODY);
+                self.before.push(NOBODY);
+                continue;
             }
-            self.before.push(before);
+            let number = match open {
+                Some((of, number)) if of == process => number,
+                _ => *self.numbers.entry(process).or_insert_with(|| {
+                    self.last.push(NOBODY);
+                    self.last.len() as u32 - 1
+                }),
+            };
+            open = Some((process, number));
+            self.of.push(number);
+            let last = &mut self.last[number as usize];
+            self.before.push(std::mem::replace(last, thread));
         }
-        self.last.extend(open);
+        self.gathered.clear();
+        self.gathered.resize(self.last.len(), false);
+        if self.homes.len() < self.last.len() {
+            self.homes.resize(self.last.len(), Vec::new());
+        }
     }
 
-    /// Finds out where the threads of a process are, unless that is known.
-    /// `find` tells domain and share of a thread, if it is anywhere.
-    pub fn gather(&mut self, process: u32, find: impl Fn(u32) -> Option<(usize, f64)>) {
-        let Processes { last, before, .. } = self;
-        self.homes.entry(process).or_insert_with(|| {
-            let before = |&thread: &u32| Some(before[thread as usize]).filter(|&t| t != NOBODY);
-            let last = last.get(&process).copied();
-            let several = last.as_ref().is_some_and(|last| before(last).is_some());
-            let threads = std::iter::successors(last.filter(|_| several), before);
-            let mut homes: Vec<(usize, f64)> = threads.filter_map(find).collect();
-            homes.sort_by_key(|&(domain, _)| domain);
-            homes.dedup_by(|later, kept| {
-                let same = later.0 == kept.0;
-                kept.1 += if same { later.1 } else { 0.0 };
-                same
-            });
-            homes
+    /// The number of the process of a thread with a share.
+    fn number(&self, thread: u32) -> Option<usize> {
+        let number = *self.of.get(thread as usize)?;
+        (number != NOBODY).then_some(number as usize)
+    }
+
+    /// Finds out where the threads of the process of this one are, unless that is
+    /// known. `find` tells domain and share of a thread, if it is anywhere.
+    pub fn gather(&mut self, thread: u32, find: impl Fn(u32) -> Option<(usize, f64)>) {
+        let Some(number) = self.number(thread) else {
+            return;
+        };
+        if std::mem::replace(&mut self.gathered[number], true) {
+            return;
+        }
+        let before = |&thread: &u32| Some(self.before[thread as usize]).filter(|&t| t != NOBODY);
+        let last = self.last[number];
+        let several = before(&last).is_some();
+        let threads = std::iter::successors(several.then_some(last), before);
+        let homes = &mut self.homes[number];
+        homes.clear();
+        homes.extend(threads.filter_map(find));
+        homes.sort_by_key(|&(domain, _)| domain);
+        homes.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            kept.1 += if same { later.1 } else { 0.0 };
+            same
         });
     }
 
-    /// A thread of a process goes from one domain to another.
-    pub fn carry(&mut self, process: u32, share: f64, from: usize, to: usize) {
-        let Some(homes) = self.homes.get_mut(&process) else {
+    /// Where the process of a thread is, if it has several and that is known.
+    fn homes(&self, thread: u32) -> Option<usize> {
+        let number = self.number(thread).filter(|_| self.are_linked)?;
+        (self.gathered[number] && !self.homes[number].is_empty()).then_some(number)
+    }
+
+    /// A thread goes from one domain to another.
+    pub fn carry(&mut self, thread: u32, share: f64, from: usize, to: usize) {
+        let Some(number) = self.homes(thread) else {
             return;
         };
-        if share < LEAST || homes.is_empty() {
-            return;
-        }
+        let homes = &mut self.homes[number];
         for (domain, share) in [(from, -share), (to, share)] {
             match homes.iter_mut().find(|home| home.0 == domain) {
                 Some(home) => home.1 += share,
@@ -97,21 +125,25 @@ impl Processes {
         }
     }
 
-    /// CPUs of the process near `from` less CPUs of it near `to`, a thread with
-    /// this share at `from` left out: what moving it would tear apart. Near is
-    /// the domain for a move inside a node, the node for others.
-    pub fn torn(&self, process: u32, share: f64, machine: &Machine, from: usize, to: usize) -> f64 {
-        let homes = self.homes.get(&process).filter(|homes| !homes.is_empty());
-        let Some(homes) = homes else { return 0.0 };
-        let same_node = machine.node(from) == machine.node(to);
-        let near = |place: usize| -> f64 {
-            let is_near = |domain: usize| match same_node {
-                true => domain == place,
-                false => machine.node(domain) == machine.node(place),
-            };
-            let near = homes.iter().filter(|home| is_near(home.0));
-            near.map(|home| home.1).sum()
+    /// CPUs of the process near `from` less CPUs of it near `to`, this thread of
+    /// it, with this share at `from`, left out: what moving it would tear apart.
+    /// Near is the domain for a move inside a node, the node for others.
+    pub fn torn(&self, thread: u32, share: f64, machine: &Machine, from: usize, to: usize) -> f64 {
+        let Some(number) = self.homes(thread) else {
+            return 0.0;
         };
-        near(from) - share - near(to)
+        let same_node = machine.node(from) == machine.node(to);
+        let place = |domain: usize| match same_node {
+            true => domain,
+            false => machine.node(domain),
+        };
+        let (from, to) = (place(from), place(to));
+        let (mut near_from, mut near_to) = (0.0, 0.0);
+        for &(domain, cpus) in &self.homes[number] {
+            let at = place(domain);
+            near_from += if at == from { cpus } else { 0.0 };
+            near_to += if at == to { cpus } else { 0.0 };
+        }
+        near_from - share - near_to
     }
 }

@@ -14,8 +14,9 @@
 //! Where no transfer turns two domains round, as with one task of 1 CPU and 15
 //! of 7/15, the task that is most behind and one that is most ahead change places.
 
-use super::board::{Board, Entry, LEAST, Why};
+use super::board::{Board, LEAST, Why};
 use super::choose::Search;
+use super::list::Entry;
 use super::side::{Exchange, Side};
 
 /// A SLIT distance for which the configured bound holds as it is.
@@ -213,7 +214,7 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
     let (more_than, most) = (even(board, from, to), most(board, from, to));
     let turns = |share: f64| share > more_than && share <= most;
     let best = |a: &Turn, b: &Turn| a.lag_ms.total_cmp(&b.lag_ms).then(a.item.cmp(&b.item));
-    let list = &board.seats[from].sorted;
+    let list = board.sorted(from);
     let start = list.partition_point(|entry| entry.share <= more_than);
     let alone = list[start..]
         .iter()
@@ -229,7 +230,7 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
     if alone.is_some() {
         return alone;
     }
-    let back = &board.seats[to].sorted;
+    let back = board.sorted(to);
     // The larger the partner, the less goes over: the first that is not too much.
     // Shares only grow from one task to the next, and so does that partner's.
     let mut place = 0;
@@ -257,7 +258,7 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
 fn change_of_places(board: &Board, pair: &Due, behind: &mut Vec<Entry>) -> Option<Turn> {
     let &Due { from, to, .. } = pair;
     let most = most(board, from, to);
-    let back = &board.seats[to].sorted;
+    let back = board.sorted(to);
     let with_most_ahead = |entry: &Entry| {
         let end = back.partition_point(|other| other.share <= entry.share + LEAST);
         let nearly_equal = back[..end]
@@ -278,8 +279,10 @@ fn change_of_places(board: &Board, pair: &Due, behind: &mut Vec<Entry>) -> Optio
     };
     // The first that finds a partner so far ahead: the furthest behind.
     let least_ms = board.seats[to].most_ahead + pair.bound_ms;
-    let list = board.seats[from].sorted.iter();
-    let candidates = list.filter(|entry| entry.lag_ms > least_ms && may_go(board, entry, from, to));
+    let list = board.sorted(from);
+    let candidates = list
+        .iter()
+        .filter(|entry| entry.lag_ms > least_ms && may_go(board, entry, from, to));
     behind.clear();
     behind.extend(candidates.copied());
     behind.sort_unstable_by(|a, b| b.lag_ms.total_cmp(&a.lag_ms).then(a.item.cmp(&b.item)));

@@ -200,19 +200,19 @@ impl Pass {
     }
 
     /// Members that can take, or give: nearest first, then those that can most.
-    fn partners(&self, board: &Board, member: usize, gives: bool) -> InOrder<(u32, Most)> {
+    fn partners(&self, board: &Board, member: usize, gives: bool) -> impl Iterator<Item = usize> {
         let seat_of = |member: usize| self.members[member].first().copied();
-        let can = |other: usize| match gives {
+        let can = move |other: usize| match gives {
             true => self.sides[other].room(),
             false => self.sides[other].spare(),
         };
-        InOrder::new((0..self.sides.len()).filter_map(|other| {
+        InOrder::new((0..self.sides.len()).filter_map(move |other| {
             let can = can(other);
             if other == member || can <= LEAST {
                 return None;
             }
             let distance = board.distance(seat_of(member)?, seat_of(other)?);
-            Some(((distance, Reverse(OrderedFloat(can))), other))
+            Some(((distance, most(can)), other))
         }))
     }
 
@@ -297,36 +297,54 @@ impl Pass {
         member: usize,
         by: fn(Side) -> f64,
         can: fn(Side) -> f64,
-    ) -> InOrder<Most> {
+    ) -> impl Iterator<Item = usize> {
         let domains = self.members[member].iter().copied();
-        InOrder::new(domains.filter_map(|seat| {
+        InOrder::new(domains.filter_map(move |seat| {
             // Alone it is as far off as the member is.
             let side = match self.relative {
                 true => self.sides[member],
                 false => board.seats[seat].side,
             };
-            (can(side) > LEAST).then(|| (Reverse(OrderedFloat(by(side))), seat))
+            (can(side) > LEAST).then(|| (most(by(side)), seat))
         }))
     }
 }
 
-/// CPUs, the most first.
-type Most = Reverse<OrderedFloat<f64>>;
+/// Orders CPUs, the most first.
+fn most(cpus: f64) -> Reverse<OrderedFloat<f64>> {
+    Reverse(OrderedFloat(cpus))
+}
 
-/// Numbers by ascending key. Of few the first is mostly all that is asked for,
-/// so they are not sorted.
-struct InOrder<K: Ord>(BinaryHeap<Reverse<(K, usize)>>);
+/// Numbers by ascending key. Mostly the first is all that is asked for, so the
+/// others are put in order only for the second.
+struct InOrder<K: Ord, I> {
+    all: I,
+    first: Option<(K, usize)>,
+    others: Option<BinaryHeap<Reverse<(K, usize)>>>,
+}
 
-impl<K: Ord> InOrder<K> {
-    fn new(all: impl Iterator<Item = (K, usize)>) -> Self {
-        InOrder(all.map(Reverse).collect())
+impl<K: Ord + Copy, I: Iterator<Item = (K, usize)> + Clone> InOrder<K, I> {
+    fn new(all: I) -> Self {
+        InOrder {
+            all,
+            first: None,
+            others: None,
+        }
     }
 }
 
-impl<K: Ord> Iterator for InOrder<K> {
+impl<K: Ord + Copy, I: Iterator<Item = (K, usize)> + Clone> Iterator for InOrder<K, I> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
-        self.0.pop().map(|Reverse((_, number))| number)
+        let Some(first) = self.first else {
+            self.first = self.all.clone().min();
+            return self.first.map(|(_, number)| number);
+        };
+        let others = self.others.get_or_insert_with(|| {
+            let others = self.all.clone().filter(|other| *other > first);
+            others.map(Reverse).collect()
+        });
+        others.pop().map(|Reverse((_, number))| number)
     }
 }

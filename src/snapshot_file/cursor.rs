@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::json::{Value, shorten};
-use crate::usage::UsageError;
+use super::json::Value;
+use crate::usage::{UsageError, shorten};
 
 /// How to get from the file's value to a field.
 #[derive(Clone, Copy)]
@@ -41,6 +41,14 @@ impl<'p> At<'p> {
     pub fn root(value: &'p Value<'p>) -> At<'p> {
         At {
             path: Path::Root,
+            value,
+        }
+    }
+
+    /// An item of a list that is at `path`.
+    pub fn item(path: &'p Path<'p>, index: usize, value: &'p Value<'p>) -> At<'p> {
+        At {
+            path: Path::Item(path, index),
             value,
         }
     }
@@ -110,10 +118,8 @@ impl<'p> At<'p> {
         let Value::List(list) = self.value else {
             return Err(self.refuse("a list", &format!("a list of {what}")));
         };
-        Ok(list.iter().enumerate().map(|(index, value)| At {
-            path: Path::Item(&self.path, index),
-            value,
-        }))
+        let items = list.iter().enumerate();
+        Ok(items.map(|(index, value)| At::item(&self.path, index, value)))
     }
 
     /// The fields of an object whose names are not known beforehand. None is

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::cursor::At;
-use super::json::shorten;
 use crate::cgroups::{ROOT, ROOT_PATH, parent_of};
 use crate::entitlement::Group;
 use crate::ids::GroupId;
-use crate::usage::UsageError;
+use crate::usage::{UsageError, shorten};
 
 /// The groups of a file. The root is the first; the others follow by path, so
 /// that each comes after its parent.

@@ -4,13 +4,17 @@
 //!
 //! A derived reader would also take a list where an object is due, and could not
 //! say where in the file a number is too large.
+//!
+//! A tree takes up to thirty times the memory of its text. So the items of the one
+//! list that may be long are handed out as they are read and not kept, and of
+//! anything else there may be only so much.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::usage::UsageError;
+use crate::usage::{UsageError, shorten};
 
 /// A JSON value, in the memory of the text where possible.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,30 +64,45 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// The start of `text`, so that an error stays readable.
-pub(super) fn shorten(text: &str) -> Cow<'_, str> {
-    const MAX_CHARS: usize = 60;
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
-        None => Cow::Borrowed(text),
-    }
-}
+/// Most values in a tree, and in an item that is handed out: two for each pair of
+/// nodes of the largest machine there is (1024), and half a million groups. As
+/// trees they are half a GB at worst.
+const MAX_VALUES: usize = 1 << 21;
 
-/// Parses `text`, which must be one JSON value and nothing else.
+/// What is done with an item that is handed out, given its place in the list.
+pub(super) type Take<'a, 't> = dyn FnMut(usize, &Value<'t>) -> Result<(), UsageError> + 'a;
+
+/// Parses `text`, which must be one JSON value and nothing else. The items of the
+/// list that is its field `long` go to `take`, and the tree has that list empty.
 ///
 /// # Errors
-/// What is not JSON, nested too deep, or has a number too large for an f64.
-pub(super) fn parse(text: &str) -> Result<Value<'_>, UsageError> {
-    let mut path = Vec::new();
+/// What is not JSON, nested too deep, too much for a tree, or has a number too
+/// large for an f64; and what `take` returns.
+pub(super) fn parse<'t>(
+    text: &'t str,
+    long: &'static str,
+    take: &mut Take<'_, 't>,
+) -> Result<Value<'t>, UsageError> {
+    let mut state = State {
+        path: Vec::new(),
+        room: MAX_VALUES,
+        refusal: None,
+        long,
+        take,
+    };
     // Its limit of 128 levels keeps a hostile file from using up the stack.
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Tree { path: &mut path }.deserialize(&mut reader);
+    let value = Tree(&mut state).deserialize(&mut reader);
     value
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| not_json(text, &path, &error))
+        .map_err(|error| match state.refusal {
+            Some(refusal) => refusal,
+            None => not_json(text, &state.path, &error),
+        })
 }
 
-fn not_json(text: &str, path: &[Step<'_>], error: &serde_json::Error) -> UsageError {
+/// How errors call a place.
+fn name_of(path: &[Step<'_>]) -> String {
     let mut place = String::new();
     for step in path {
         match step {
@@ -95,6 +114,11 @@ fn not_json(text: &str, path: &[Step<'_>], error: &serde_json::Error) -> UsageEr
     if place.is_empty() {
         place.push_str(super::ROOT);
     }
+    place
+}
+
+fn not_json(text: &str, path: &[Step<'_>], error: &serde_json::Error) -> UsageError {
+    let place = name_of(path);
     let message = error.to_string();
     if message.starts_with("number out of range") {
         return UsageError::new(&place, format!("{message}; give a finite number"));
@@ -127,20 +151,57 @@ enum Step<'t> {
     Index(usize),
 }
 
-/// Reads any value. After an error `path` leads to where it was.
-struct Tree<'p, 't> {
-    path: &'p mut Vec<Step<'t>>,
+/// Where reading is, and what it may still do.
+struct State<'a, 'f, 't> {
+    /// After an error this leads to where it was.
+    path: Vec<Step<'t>>,
+    /// Values that there is room for.
+    room: usize,
+    /// An error that is not about JSON.
+    refusal: Option<UsageError>,
+    long: &'static str,
+    take: &'a mut Take<'f, 't>,
 }
 
-impl<'t> DeserializeSeed<'t> for Tree<'_, 't> {
+impl<'t> State<'_, '_, 't> {
+    /// Makes room for one more value.
+    fn count(&mut self) -> Result<(), UsageError> {
+        let room = self.room.checked_sub(1);
+        self.room = room.ok_or_else(|| {
+            let detail = format!("there is too much here; give at most {MAX_VALUES} values");
+            UsageError::new(&name_of(&self.path), detail)
+        })?;
+        Ok(())
+    }
+
+    /// Whether the list that begins here is the long one.
+    fn is_at_long(&self) -> bool {
+        matches!(&self.path[..], [Step::Key(key)] if key == self.long)
+    }
+
+    /// Keeps an error that is not about JSON for the end of reading.
+    fn refuse<T, E: Error>(&mut self, result: Result<T, UsageError>) -> Result<T, E> {
+        result.map_err(|refusal| {
+            self.refusal = Some(refusal);
+            E::custom("refused")
+        })
+    }
+}
+
+/// Reads any value.
+struct Tree<'s, 'a, 'f, 't>(&'s mut State<'a, 'f, 't>);
+
+impl<'t> DeserializeSeed<'t> for Tree<'_, '_, '_, 't> {
     type Value = Value<'t>;
 
     fn deserialize<D: serde::Deserializer<'t>>(self, reader: D) -> Result<Value<'t>, D::Error> {
+        let counted = self.0.count();
+        self.0.refuse(counted)?;
         reader.deserialize_any(self)
     }
 }
 
-impl<'t> Visitor<'t> for Tree<'_, 't> {
+impl<'t> Visitor<'t> for Tree<'_, '_, '_, 't> {
     type Value = Value<'t>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,28 +237,36 @@ impl<'t> Visitor<'t> for Tree<'_, 't> {
     }
 
     fn visit_seq<A: SeqAccess<'t>>(self, mut items: A) -> Result<Value<'t>, A::Error> {
+        let state = self.0;
         let mut list = Vec::new();
-        self.path.push(Step::Index(0));
-        while let Some(item) = items.next_element_seed(Tree {
-            path: &mut *self.path,
-        })? {
-            list.push(item);
-            if let Some(last) = self.path.last_mut() {
-                *last = Step::Index(list.len());
+        let is_long = state.is_at_long();
+        let room = state.room;
+        let mut index = 0;
+        state.path.push(Step::Index(index));
+        while let Some(item) = items.next_element_seed(Tree(&mut *state))? {
+            if is_long {
+                state.room = room;
+                let taken = (state.take)(index, &item);
+                state.refuse(taken)?;
+            } else {
+                list.push(item);
+            }
+            index += 1;
+            if let Some(last) = state.path.last_mut() {
+                *last = Step::Index(index);
             }
         }
-        self.path.pop();
+        state.path.pop();
         Ok(Value::List(list))
     }
 
     fn visit_map<A: MapAccess<'t>>(self, mut fields: A) -> Result<Value<'t>, A::Error> {
+        let state = self.0;
         let mut object = Vec::new();
         while let Some(key) = fields.next_key_seed(Key)? {
-            self.path.push(Step::Key(key.clone()));
-            let value = fields.next_value_seed(Tree {
-                path: &mut *self.path,
-            })?;
-            self.path.pop();
+            state.path.push(Step::Key(key.clone()));
+            let value = fields.next_value_seed(Tree(&mut *state))?;
+            state.path.pop();
             object.push((key, value));
         }
         Ok(Value::Object(object))
@@ -234,6 +303,10 @@ impl<'t> Visitor<'t> for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Value<'_>, UsageError> {
+        super::parse(text, "none", &mut |_, _| Ok(()))
+    }
 
     fn error(text: &str) -> String {
         let error = parse(text).expect_err(text).to_string();
@@ -290,5 +363,47 @@ mod tests {
         assert!(error(&deep).contains("recursion limit"), "{}", error(&deep));
         let long = format!("{{\"{}\":x}}", "k".repeat(100_000));
         assert!(error(&long).len() < 200, "{}", error(&long));
+    }
+    #[test]
+    fn the_items_of_the_long_list_are_handed_out_and_not_kept() {
+        let text = r#"{"b":[1],"a":[1,[2],{"a":[3]}],"c":{"a":[4]}}"#;
+        let mut items = Vec::new();
+        let value = super::parse(text, "a", &mut |index, item| {
+            items.push((index, item.clone()));
+            Ok(())
+        });
+        let list = |number| Value::List(vec![Value::Whole(number)]);
+        let nested = |number| Value::Object(vec![("a".into(), list(number))]);
+        assert_eq!(items, [(0, Value::Whole(1)), (1, list(2)), (2, nested(3))]);
+        let fields = vec![
+            ("b".into(), list(1)),
+            ("a".into(), Value::List(Vec::new())),
+            ("c".into(), nested(4)),
+        ];
+        assert_eq!(value, Ok(Value::Object(fields)));
+        let refusal = super::parse(text, "a", &mut |index, _| match index {
+            2 => Err(UsageError::new("a[2]", "it is wrong")),
+            _ => Ok(()),
+        });
+        assert_eq!(refusal.expect_err(text).to_string(), "a[2]: it is wrong");
+    }
+
+    #[test]
+    fn too_many_values_are_refused_unless_they_are_handed_out() {
+        let zeros = "0,".repeat(MAX_VALUES);
+        let text = format!(r#"{{"a":[{zeros}0]}}"#);
+        let place = MAX_VALUES - 2;
+        let start = format!("a[{place}]: there is too much here; give at most");
+        assert!(error(&text).starts_with(&start), "{}", error(&text));
+        let mut count = 0;
+        let value = super::parse(&text, "a", &mut |_, _| {
+            count += 1;
+            Ok(())
+        });
+        assert_eq!((value.is_ok(), count), (true, MAX_VALUES + 1));
+        let text = format!(r#"{{"a":[0,[{zeros}0]]}}"#);
+        let refusal = super::parse(&text, "a", &mut |_, _| Ok(()));
+        let refusal = refusal.expect_err("too much").to_string();
+        assert!(refusal.starts_with("a[1]["), "{refusal}");
     }
 }

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::cursor::{At, Object};
+use super::cursor::{At, Object, Path};
 use super::groups::{self, Groups};
+use super::json::Value;
 use super::machine::{self, Machine};
 use crate::affinity::MaskTable;
 use crate::cpulist::CpuList;
@@ -27,46 +28,86 @@ const FIELDS: &[&str] = &[
     "preferred_nodes",
 ];
 
-/// Reads `tasks`: in the order of the file, with the sets of CPUs they may use.
-pub(super) fn read(
-    at: &At<'_>,
-    machine: &Machine,
-    groups: &Groups,
-) -> Result<(Vec<Task>, MaskTable), UsageError> {
-    let mut places: HashMap<u64, usize> = HashMap::new();
-    let mut confinements = Confinements::new(machine);
-    let mut tasks = Vec::new();
-    let mut processes = BTreeSet::new();
-    let mut alone = Vec::new();
-    for (index, item) in at.items("tasks")?.enumerate() {
+/// The name of the list.
+pub(super) const TASKS: &str = "tasks";
+
+/// Where it is.
+const LIST: Path<'_> = Path::Field(&Path::Root, TASKS);
+
+/// Reads tasks one by one.
+pub(super) struct Reader<'m> {
+    machine: &'m Machine,
+    groups: &'m Groups,
+    places: HashMap<u64, usize>,
+    confinements: Confinements<'m>,
+    tasks: Vec<Task>,
+    processes: BTreeSet<u32>,
+    /// Of each task, whether it is a process of its own.
+    alone: Vec<bool>,
+}
+
+impl<'m> Reader<'m> {
+    pub fn new(machine: &'m Machine, groups: &'m Groups) -> Reader<'m> {
+        Reader {
+            machine,
+            groups,
+            places: HashMap::new(),
+            confinements: Confinements::new(machine),
+            tasks: Vec::new(),
+            processes: BTreeSet::new(),
+            alone: Vec::new(),
+        }
+    }
+
+    /// Reads the next task.
+    pub fn read(&mut self, index: usize, value: &Value<'_>) -> Result<(), UsageError> {
+        let item = At::item(&LIST, index, value);
         let fields = item.object("a task", FIELDS)?;
         let at_id = fields.required("id");
         let id = at_id.whole_u64("a task's id")?;
-        if let Some(other) = places.insert(id, index) {
+        if let Some(other) = self.places.insert(id, index) {
             return Err(at_id.error(format!(
                 "tasks[{other}] has the id {id} already; give each task an id of its own"
             )));
         }
-        let mut task = task(&fields, id, machine, groups, &mut confinements)?;
+        let mut task = task(
+            &fields,
+            id,
+            self.machine,
+            self.groups,
+            &mut self.confinements,
+        )?;
         let process = fields.optional("process");
-        alone.push(process.is_none());
+        self.alone.push(process.is_none());
         if let Some(at) = process {
             task.process = at.whole_u32("a process id")?;
-            processes.insert(task.process);
+            self.processes.insert(task.process);
         }
-        tasks.push(task);
+        self.tasks.push(task);
+        Ok(())
     }
-    let by_id = by_id(&tasks);
-    let mut unused = (0..=u32::MAX).rev().filter(|id| !processes.contains(id));
-    for (slot, &index) in by_id.iter().enumerate() {
-        tasks[index].task.slot = slot as u32;
-        if alone[index] {
-            // There are more ids than tasks fit in memory.
-            tasks[index].process = unused.next().unwrap_or_default();
+
+    /// The tasks, in the order of the file, with the sets of CPUs they may use.
+    pub fn finish(self) -> (Vec<Task>, MaskTable) {
+        let Reader {
+            mut tasks,
+            processes,
+            alone,
+            confinements,
+            ..
+        } = self;
+        let by_id = by_id(&tasks);
+        let mut unused = (0..=u32::MAX).rev().filter(|id| !processes.contains(id));
+        for (slot, &index) in by_id.iter().enumerate() {
+            tasks[index].task.slot = slot as u32;
+            if alone[index] {
+                // There are more ids than tasks fit in memory.
+                tasks[index].process = unused.next().unwrap_or_default();
+            }
         }
+        let masks = confinements.intern(&mut tasks, &by_id);
+        (tasks, masks)
     }
-    let masks = confinements.intern(&mut tasks, &by_id);
-    Ok((tasks, masks))
 }
 
 /// A task without its row and its process. Its mask is a place in
@@ -152,12 +193,19 @@ fn by_id(tasks: &[Task]) -> Vec<usize> {
     order
 }
 
+/// Most that different sets of CPUs may hold together: a CPU counts 1, and so do
+/// every 64 CPUs up to the highest. A network of the sets and their CPUs takes some
+/// 70 bytes for each, and few bytes of a file can ask for all.
+const MOST_IN_SETS: usize = 1 << 23;
+
 /// The sets of CPUs that tasks are confined to, each parsed once.
 struct Confinements<'m> {
     machine: &'m Machine,
     /// By text, a place in `sets` counted from 1; 0 is all CPUs.
     places: HashMap<String, MaskId>,
     sets: Vec<Confinement>,
+    /// What there is left of `MOST_IN_SETS`.
+    room: usize,
 }
 
 struct Confinement {
@@ -172,6 +220,7 @@ impl<'m> Confinements<'m> {
             machine,
             places: HashMap::new(),
             sets: Vec::new(),
+            room: MOST_IN_SETS,
         }
     }
 
@@ -182,8 +231,9 @@ impl<'m> Confinements<'m> {
             return Ok(place);
         }
         let cpus = machine::cpu_list(at)?;
-        let mut domains = BTreeSet::new();
+        let (mut domains, mut count, mut words) = (BTreeSet::new(), 0, 0);
         for cpu in cpus.iter() {
+            (count, words) = (count + 1, cpu.index() / 64 + 1);
             let domain = self.machine.cpus.get(&cpu).ok_or_else(|| {
                 at.error(format!(
                     "CPU {} is in no domain; give CPUs that topology.domains has",
@@ -192,9 +242,13 @@ impl<'m> Confinements<'m> {
             })?;
             domains.insert(*domain);
         }
-        let mask = if cpus.iter().count() == self.machine.cpus.len() {
+        let mask = if count == self.machine.cpus.len() {
             MaskId::ANYWHERE
         } else {
+            let room = self.room.checked_sub(count + words);
+            self.room = room.ok_or_else(|| {
+                at.error("there are too many different sets of CPUs; give fewer, or smaller ones")
+            })?;
             let only = domains.first().copied().filter(|_| domains.len() == 1);
             self.sets.push(Confinement { cpus, only });
             MaskId(self.sets.len() as u32)

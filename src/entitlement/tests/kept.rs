@@ -45,7 +45,8 @@ proptest! {
     fn ladders_find_the_level_of_the_fill(claims in claims(), part in 0.0..1.0f64, from in 0.0..1.0f64) {
         let mut ladder = Ladder::default();
         // The last list is left out.
-        ladder.build(claims.iter().copied(), 3);
+        let size = |list| claims.iter().filter(|claim| claim.0 == list).count() as u32;
+        ladder.build(claims.iter().copied(), &[size(0), size(1), size(2)]);
         let lists: Vec<_> = (0..3).map(|list| ladder.list(list)).collect();
         let all: Vec<Claim> = claims.iter().filter(|c| c.0 < 3).map(|c| c.1).collect();
         let demand: f64 = all.iter().map(|claim| claim.demand).sum();
