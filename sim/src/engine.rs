@@ -46,6 +46,13 @@ pub type Ns = u64;
 /// Index of a task in [`World::tasks`].
 pub type TaskId = u32;
 
+/// Most tasks that may live at once: at less than 1 KB each on 1024 CPUs, what a
+/// machine of the size that builds this has to spare.
+pub const MAX_LIVE: u32 = 1 << 20;
+
+/// Most different masks of CPUs in a run, at 1 to 3 KB each: they are kept to the end.
+pub const MAX_MASKS: usize = 1 << 16;
+
 /// No CPU, task, node.
 pub const NONE: u32 = u32::MAX;
 
@@ -260,6 +267,10 @@ pub struct World {
     pub trace: Trace,
     /// Counts.
     pub tally: Tally,
+    /// Fewer than [`MAX_LIVE`], in tests.
+    pub max_live: u32,
+    /// Why the run cannot go on: the scenario asks for more than memory holds.
+    pub over: Option<String>,
     /// Why the scheduler was ejected.
     pub ejected: Option<String>,
     /// Text that the scheduler's dump callbacks wrote.
@@ -285,7 +296,7 @@ impl World {
 
     /// Handles the next event.
     pub fn step(&mut self) -> Step {
-        if self.ejected.is_some() {
+        if self.ejected.is_some() || self.over.is_some() {
             return Step::Over;
         }
         let Some(Reverse(entry)) = self.events.pop() else {
@@ -461,11 +472,6 @@ impl World {
                 self.dump.push('\n');
             }
         }
-    }
-
-    /// Hands the trace out.
-    pub fn take_trace(&mut self) -> Trace {
-        std::mem::replace(&mut self.trace, Trace::new(0, false))
     }
 
     /// The task whose row is at `slot`, NONE if no live one has it.

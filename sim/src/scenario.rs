@@ -2,6 +2,7 @@
 //! What happens in a run: machine, tasks, faults, costs, checks, as a TOML file says.
 //! Never runs anything, and never lets through what the engine could not run.
 
+pub mod keys;
 mod read;
 
 use serde::{Deserialize, Serialize};

@@ -141,3 +141,20 @@ fn a_stalled_daemon_is_noticed_by_bpf_and_its_return_too() {
     assert!(outcome.is_good(), "{:?}", outcome.failures);
     assert!(outcome.rounds < 6 && outcome.moves.applied > 0);
 }
+
+#[test]
+fn forks_that_outlive_each_other_end_the_run_before_memory_does() {
+    let text = "name = 'x'\nseconds = 2\n[[tasks]]\nname = 'storm'\n\
+                work = { kind = 'forks', per_second = 2000, life_us = 100000 }\n";
+    let options = Options {
+        max_live: Some(1000),
+        ..Options::default()
+    };
+    let error = run(&parse(text).expect("good"), options)
+        .err()
+        .expect("ends");
+    assert!(error.is::<scx_ballast::usage::UsageError>());
+    let line = error.to_string();
+    let part = "tasks `storm`: work.per_second: more than 1000 tasks live at once from 0.5";
+    assert!(line.starts_with(part), "{line}");
+}

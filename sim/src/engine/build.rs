@@ -10,7 +10,7 @@ use super::cgroups::Cgroups;
 use super::cpu::Cpu;
 use super::idle::Near;
 use super::queue::QueueIds;
-use super::{Event, NONE, Ns, Place, Running, Tally, World};
+use super::{Event, MAX_LIVE, NONE, Ns, Place, Running, Tally, World};
 use crate::bits::CpuBits;
 use crate::checks::{Checks, Policy};
 use crate::object::Object;
@@ -28,7 +28,7 @@ impl World {
         config: &Config,
         object: Object,
         seed: u64,
-        show: bool,
+        trace: Trace,
     ) -> World {
         let topology = &scenario.topology;
         let nr_cpus = topology.nr_cpus();
@@ -78,8 +78,10 @@ impl World {
             next_pid: FIRST_PID,
             peak_live: 0,
             checks: checks(scenario, config),
-            trace: Trace::new(nr_cpus as usize, show),
+            trace,
             tally: Tally::default(),
+            max_live: MAX_LIVE,
+            over: None,
             ejected: None,
             dump: String::new(),
         };

@@ -2,6 +2,8 @@
 //! A task: what the scheduler sees of it, where it is, what it has had.
 //! Never acts: see `sched`, `wake` and `change`.
 
+use std::rc::Rc;
+
 use super::{NONE, Ns, TaskId};
 use crate::bits::CpuBits;
 use crate::shim::{SCX_TASK_QUEUED, task_ctx, task_struct};
@@ -118,7 +120,7 @@ pub struct Task {
     /// Its part of the truth.
     pub truth: Truth,
     /// CPUs it may use.
-    pub allowed: CpuBits,
+    pub allowed: Rc<CpuBits>,
     /// Which of the world's masks that is; kept while migration is disabled.
     pub mask: usize,
     /// The mask it was born with.
@@ -145,7 +147,7 @@ pub struct Task {
 
 impl Task {
     /// A task that is not born yet.
-    pub fn new(index: TaskId, nr_cpus: u32) -> Task {
+    pub fn new(index: TaskId) -> Task {
         let c = task_struct {
             sim_index: index,
             ..Default::default()
@@ -158,7 +160,7 @@ impl Task {
             placed_at: 0,
             direct: None,
             truth: Truth::default(),
-            allowed: CpuBits::empty(nr_cpus),
+            allowed: Rc::default(),
             mask: 0,
             home_mask: 0,
             cgroup: 0,
