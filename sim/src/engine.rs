@@ -27,7 +27,7 @@ use std::collections::BinaryHeap;
 use scx_ballast::abi::ballast_row;
 
 use crate::bits::CpuBits;
-use crate::checks::{Check, Checks};
+use crate::checks::{Check, Checks, Had};
 use crate::object::Object;
 use crate::rng::Stream;
 use crate::scenario::{Costs, Faults, TaskGroup};
@@ -419,7 +419,9 @@ impl World {
             let truth = task.truth_at(now);
             task.truth.run_before_ns = truth.all_run_ns();
             task.truth.work_before_ns = truth.work_ns;
+            (task.truth.bursts, task.truth.longest_wait_ns) = (0, 0);
         }
+        self.checks.buried.fill(Had::default());
         for cpu in &mut self.cpus {
             cpu.count_busy(now);
         }

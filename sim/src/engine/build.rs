@@ -12,7 +12,7 @@ use super::idle::Near;
 use super::queue::QueueIds;
 use super::{Event, MAX_LIVE, NONE, Ns, Place, Running, Tally, World};
 use crate::bits::CpuBits;
-use crate::checks::{Checks, Policy};
+use crate::checks::{Checks, Had, Policy};
 use crate::object::Object;
 use crate::rng::Stream;
 use crate::scenario::Scenario;
@@ -147,7 +147,7 @@ fn checks(scenario: &Scenario, config: &Config) -> Checks {
     checks.domain_cpus = vec![CpuBits::empty(nr_cpus); layout.domains.len()];
     checks.domain_node = layout.domains.iter().map(|domain| domain.node.0).collect();
     checks.skew_ns = scenario.costs.clock_skew_ns;
-    checks.buried = vec![(0, 0, 0); scenario.tasks.len()];
+    checks.buried = vec![Had::default(); scenario.tasks.len()];
     for (cpu, domain) in &layout.cpu_domain {
         checks.domain_cpus[domain.index()].set(cpu.0, true);
     }

@@ -83,7 +83,7 @@ pub struct Truth {
     pub since: Ns,
     /// How often the state has changed.
     pub changes: u64,
-    /// Longest single wait.
+    /// Longest single wait that ended in the judged time.
     pub longest_wait_ns: Ns,
     /// Work done, in ns of a CPU that has it in its caches.
     pub work_ns: Ns,
@@ -93,7 +93,7 @@ pub struct Truth {
     pub run_before_ns: Ns,
     /// Likewise.
     pub work_before_ns: Ns,
-    /// Bursts of work that were completed.
+    /// Bursts of work that were completed in the judged time.
     pub bursts: u64,
 }
 

@@ -2,8 +2,6 @@
 //! What groups of tasks were owed and had, and the checks that need the whole run.
 //! Never looks into the scheduler: only at what the machine gave.
 
-use std::collections::BTreeMap;
-
 use scx_ballast::affinity::MaskTable;
 use scx_ballast::config::Config;
 use scx_ballast::entitlement::{CpuCapacity, Entitlements, Problem, Solver, TaskClaim};
@@ -147,7 +145,7 @@ fn entitlements(scenario: &Scenario, world: &World, live: &[&Task]) -> Option<Ve
 
 fn groups(scenario: &Scenario, world: &World, tasks: &[Judged], span_ns: Ns) -> Vec<GroupOutcome> {
     let seconds = span_ns as f64 / 1e9;
-    let mut sums: BTreeMap<u32, (Ns, u64, Ns)> = BTreeMap::new();
+    let mut sums = world.checks.buried.clone();
     for task in &world.tasks {
         if task.state == State::Dead {
             continue;
@@ -155,18 +153,14 @@ fn groups(scenario: &Scenario, world: &World, tasks: &[Judged], span_ns: Ns) -> 
         let Some(group) = task.role.group() else {
             continue;
         };
-        let sum = sums.entry(group).or_default();
-        sum.0 += task.truth.work_ns - task.truth.work_before_ns;
-        sum.1 += task.truth.bursts;
-        sum.2 = sum.2.max(task.truth_at(world.now).longest_wait_ns);
+        sums[group as usize].add(&task.truth_at(world.now));
     }
     (0u32..)
         .zip(&scenario.tasks)
         .map(|(group, spec)| {
             let members: Vec<&Judged> = tasks.iter().filter(|task| task.group == group).collect();
             let count = members.len().max(1) as f64;
-            let (work, bursts, wait) = sums.get(&group).copied().unwrap_or_default();
-            let buried = world.checks.buried[group as usize];
+            let had = sums[group as usize];
             let entitled: Option<f64> = members.iter().map(|task| task.entitled).sum();
             let lag = |task: &&Judged| Some((task.entitled? - task.received).abs() * seconds);
             let worst = members.iter().filter_map(lag).fold(0.0, f64::max);
@@ -178,9 +172,9 @@ fn groups(scenario: &Scenario, world: &World, tasks: &[Judged], span_ns: Ns) -> 
                     .filter(|_| !members.is_empty())
                     .map(|sum| sum / count),
                 received: received / count,
-                progress: (work + buried.1) as f64 / span_ns as f64,
-                bursts_per_s: (bursts + buried.2) as f64 / (world.now as f64 / 1e9),
-                longest_wait_ms: wait as f64 / 1e6,
+                progress: had.work_ns as f64 / span_ns as f64,
+                bursts_per_s: had.bursts as f64 / seconds,
+                longest_wait_ms: had.longest_wait_ns as f64 / 1e6,
                 worst_lag_ms: entitled
                     .filter(|_| matches!(spec.work, Work::Spin {}) && !members.is_empty())
                     .map(|_| worst * 1e3),
