@@ -171,6 +171,9 @@ pub struct Tally {
     pub llc_migrations: u64,
     /// Of those, on another node.
     pub node_migrations: u64,
+    /// Tasks of groups that began to run in another domain than before though nobody
+    /// asked for it, by wake-ups and stealing, in the judged time.
+    pub strays: u64,
 }
 
 /// Where a CPU is.
@@ -422,6 +425,7 @@ impl World {
             (task.truth.bursts, task.truth.longest_wait_ns) = (0, 0);
         }
         self.checks.buried.fill(Had::default());
+        self.tally.strays = 0;
         for cpu in &mut self.cpus {
             cpu.count_busy(now);
         }

@@ -135,6 +135,8 @@ pub struct Task {
     pub warm_llc: u32,
     /// Node it last ran on.
     pub warm_node: u32,
+    /// Domain it last ran in, NONE: none.
+    pub warm_domain: u32,
     /// Counts sleeps, to void timers.
     pub sleep: u32,
     /// Requests that have arrived and are not done.
@@ -168,6 +170,7 @@ impl Task {
             memory_node: NONE,
             warm_llc: NONE,
             warm_node: NONE,
+            warm_domain: NONE,
             sleep: 0,
             backlog: 0,
             ends: false,

@@ -176,7 +176,7 @@ fn checks(scenario: &Scenario) -> Result<(), String> {
                 ));
             }
         }
-        Some(_) => (),
+        Some(_) => owed(scenario, &judging)?,
     }
     let known = |name: &String| Check::ALL.iter().any(|check| check.name() == name);
     match checks.off.iter().find(|name| !known(name)) {
@@ -188,6 +188,24 @@ fn checks(scenario: &Scenario) -> Result<(), String> {
             ))
         }
         None => Ok(()),
+    }
+}
+
+/// Shares and lag are judged by what tasks are owed, and that is not known while some
+/// could use what depends on others.
+fn owed(scenario: &Scenario, judging: &[(&str, bool)]) -> Result<(), String> {
+    let given = judging[..2].iter().find(|(_, given)| *given);
+    let unknown = scenario
+        .tasks
+        .iter()
+        .find(|group| group.stop_s.is_none() && group.work.demand().is_none());
+    match (given, unknown) {
+        (Some((name, _)), Some(group)) => Err(format!(
+            "checks.{name}: nothing is judged by it while `{}` lives, of kind ring or forks; \
+             leave it out, or give the group stop_s",
+            group.name
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -360,6 +378,11 @@ mod tests {
             (
                 "[checks]\nmoves_per_round = 0.5",
                 "checks.moves_per_round: nothing is judged by it",
+            ),
+            (
+                "[checks]\nsteady_from_s = 0.5\nshare = 0.1\n[[tasks]]\nname = 'b'\n\
+                 work = { kind = 'forks', per_second = 1, life_us = 5 }",
+                "checks.share: nothing is judged by it while `b` lives",
             ),
             (
                 "[faults]\nrestart_at_s = 1",
