@@ -7,7 +7,7 @@ mod look;
 use crate::bits::CpuBits;
 use crate::engine::Ns;
 use crate::engine::masks::Masks;
-use crate::engine::task::{State, Task};
+use crate::engine::task::{State, Task, Truth};
 use scx_ballast::abi::{self, ballast_row};
 
 /// A rule that is looked at in every run.
@@ -137,8 +137,28 @@ pub struct Checks {
     pub standing: Option<(u32, u64)>,
     /// Largest error that clocks can put into a sum, in ns for each change of state.
     pub skew_ns: Ns,
-    /// Time in ns that tasks of each group ran and that have ended, and work done.
-    pub buried: Vec<(Ns, Ns, u64)>,
+    /// What tasks of each group had that have ended, in the judged time.
+    pub buried: Vec<Had>,
+}
+
+/// What tasks had in the judged time, besides time: see `GroupOutcome`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Had {
+    /// Work done, in ns.
+    pub work_ns: Ns,
+    /// Bursts completed.
+    pub bursts: u64,
+    /// The longest wait.
+    pub longest_wait_ns: Ns,
+}
+
+impl Had {
+    /// Adds what one more task had.
+    pub fn add(&mut self, truth: &Truth) {
+        self.work_ns += truth.work_ns - truth.work_before_ns;
+        self.bursts += truth.bursts;
+        self.longest_wait_ns = self.longest_wait_ns.max(truth.longest_wait_ns);
+    }
 }
 
 impl Checks {
@@ -182,9 +202,7 @@ impl Checks {
         if let Some(group) = task.role.group()
             && let Some(sums) = self.buried.get_mut(group as usize)
         {
-            sums.0 += task.truth.all_run_ns() - task.truth.run_before_ns;
-            sums.1 += task.truth.work_ns - task.truth.work_before_ns;
-            sums.2 += task.truth.bursts;
+            sums.add(&task.truth);
         }
     }
 

@@ -27,7 +27,7 @@ use std::collections::BinaryHeap;
 use scx_ballast::abi::ballast_row;
 
 use crate::bits::CpuBits;
-use crate::checks::{Check, Checks};
+use crate::checks::{Check, Checks, Had};
 use crate::object::Object;
 use crate::rng::Stream;
 use crate::scenario::{Costs, Faults, TaskGroup};
@@ -45,6 +45,13 @@ pub type Ns = u64;
 
 /// Index of a task in [`World::tasks`].
 pub type TaskId = u32;
+
+/// Most tasks that may live at once: at less than 1 KB each on 1024 CPUs, what a
+/// machine of the size that builds this has to spare.
+pub const MAX_LIVE: u32 = 1 << 20;
+
+/// Most different masks of CPUs in a run, at 1 to 3 KB each: they are kept to the end.
+pub const MAX_MASKS: usize = 1 << 16;
 
 /// No CPU, task, node.
 pub const NONE: u32 = u32::MAX;
@@ -164,6 +171,9 @@ pub struct Tally {
     pub llc_migrations: u64,
     /// Of those, on another node.
     pub node_migrations: u64,
+    /// Tasks of groups that began to run in another domain than before though nobody
+    /// asked for it, by wake-ups and stealing, in the judged time.
+    pub strays: u64,
 }
 
 /// Where a CPU is.
@@ -262,6 +272,10 @@ pub struct World {
     pub trace: Trace,
     /// Counts.
     pub tally: Tally,
+    /// Fewer than [`MAX_LIVE`], in tests.
+    pub max_live: u32,
+    /// Why the run cannot go on: the scenario asks for more than memory holds.
+    pub over: Option<String>,
     /// Why the scheduler was ejected.
     pub ejected: Option<String>,
     /// Text that the scheduler's dump callbacks wrote.
@@ -287,7 +301,7 @@ impl World {
 
     /// Handles the next event.
     pub fn step(&mut self) -> Step {
-        if self.ejected.is_some() {
+        if self.ejected.is_some() || self.over.is_some() {
             return Step::Over;
         }
         let Some(Reverse(entry)) = self.events.pop() else {
@@ -410,7 +424,10 @@ impl World {
             let truth = task.truth_at(now);
             task.truth.run_before_ns = truth.all_run_ns();
             task.truth.work_before_ns = truth.work_ns;
+            (task.truth.bursts, task.truth.longest_wait_ns) = (0, 0);
         }
+        self.checks.buried.fill(Had::default());
+        self.tally.strays = 0;
         for cpu in &mut self.cpus {
             cpu.count_busy(now);
         }
@@ -463,11 +480,6 @@ impl World {
                 self.dump.push('\n');
             }
         }
-    }
-
-    /// Hands the trace out.
-    pub fn take_trace(&mut self) -> Trace {
-        std::mem::replace(&mut self.trace, Trace::new(0, false))
     }
 
     /// The task whose row is at `slot`, NONE if no live one has it.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use ballast_sim::object::{DEFECTS, Defect};
-use ballast_sim::run::{Options, Outcome, Ran, config, run};
+use ballast_sim::run::{Options, Outcome, Ran, config, run, traced};
 use ballast_sim::scenario::{Balancer, Scenario, parse};
 use ballast_sim::{report, swarm};
 use clap::{Args, Parser, Subcommand};
@@ -83,6 +83,7 @@ enum Command {
     /// Print the scenario of a seed of the swarm, as TOML
     Scenario {
         /// The seed.
+        #[arg(value_parser = clap::value_parser!(u64).range(..1 << 63))]
         seed: u64,
     },
 }
@@ -143,7 +144,10 @@ enum Error {
 
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
-        Error::Run(error)
+        match error.downcast_ref::<UsageError>() {
+            Some(usage) => Error::Usage(usage.to_string()),
+            None => Error::Run(error),
+        }
     }
 }
 
@@ -180,17 +184,14 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
         return Err(Error::Usage("give a scenario".to_owned()));
     };
     let scenario = read(path)?;
+    let defect = find_defect(args.defect.as_deref())?;
     let trace = args.trace.as_deref().map(create_trace).transpose()?;
     let options = Options {
         seed: args.seed,
-        defect: find_defect(args.defect.as_deref())?,
-        trace: args.trace.is_some(),
-        balancer: None,
+        defect,
+        ..Options::default()
     };
-    let ran = run(&scenario, options)?;
-    if let Some(file) = trace {
-        write_trace(&ran, file)?;
-    }
+    let ran = traced(&scenario, options, trace)?;
     if args.speed {
         print_speed(&ran);
     }
@@ -200,7 +201,6 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
             if balancer.name() != outcomes[0].balancer {
                 let options = Options {
                     balancer: Some(balancer),
-                    trace: false,
                     ..options
                 };
                 outcomes.push(run(&scenario, options)?.outcome);
@@ -212,18 +212,15 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
 }
 
 /// Before the run: a name that cannot be written should not cost one.
-fn create_trace(path: &Path) -> Result<File, Error> {
-    File::create(path).map_err(|error| {
-        let path = path.display();
-        Error::Usage(format!("--trace: {path}: {error}; give a file to write"))
-    })
-}
-
-fn write_trace(ran: &Ran, file: File) -> Result<()> {
-    let writing = "writing the trace";
-    let mut out = BufWriter::new(file);
-    ran.trace.write(&mut out).context(writing)?;
-    out.flush().context(writing)
+fn create_trace(path: &Path) -> Result<Box<dyn Write>, Error> {
+    match File::create(path) {
+        Ok(file) => Ok(Box::new(BufWriter::new(file))),
+        Err(error) => {
+            let path = path.display();
+            let line = format!("--trace: {path}: {error}; give a file to write");
+            Err(Error::Usage(line))
+        }
+    }
 }
 
 /// On stderr: wall time is no part of the result.

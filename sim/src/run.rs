@@ -5,18 +5,22 @@
 mod judge;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use scx_ballast::cli::{Parsed, parse_from};
+use clap::CommandFactory;
+use clap::parser::ValueSource;
+use scx_ballast::cli::{Cli, Parsed, parse_from};
 use scx_ballast::config::Config;
 use scx_ballast::ids::{CpuId, NodeId};
 use scx_ballast::topology::{Cpu, Machine, Node};
+use scx_ballast::usage::UsageError;
 use serde::Serialize;
 
 use crate::checks::Check;
 use crate::control::Control;
-use crate::engine::{Ns, World};
+use crate::engine::{MAX_LIVE, Ns, World};
 use crate::object::{Defect, Object};
 use crate::scenario::{Balancer, Scenario, Topology};
 use crate::trace::Trace;
@@ -127,8 +131,6 @@ impl Outcome {
 pub struct Ran {
     /// What came of it.
     pub outcome: Outcome,
-    /// What happened.
-    pub trace: Trace,
     /// Wall time, in seconds.
     pub wall_s: f64,
 }
@@ -142,21 +144,32 @@ pub struct Options {
     pub balancer: Option<Balancer>,
     /// A defect to put into the scheduler.
     pub defect: Option<&'static Defect>,
-    /// Keep a trace for Perfetto.
-    pub trace: bool,
+    /// Fewer tasks than [`MAX_LIVE`] may live at once.
+    pub max_live: Option<u32>,
 }
 
 /// Runs a scenario.
 ///
 /// # Errors
-/// Flags that the scheduler refuses, or a system without memory.
+/// Flags that the scheduler refuses, a system without memory, or a [`UsageError`] if
+/// the scenario asks for more than memory holds.
 pub fn run(scenario: &Scenario, options: Options) -> Result<Ran> {
+    traced(scenario, options, None)
+}
+
+/// Runs a scenario and writes what happens, for Perfetto.
+///
+/// # Errors
+/// As [`run`], or the trace cannot be written.
+pub fn traced(scenario: &Scenario, options: Options, trace: Option<Box<dyn Write>>) -> Result<Ran> {
     let begun = Instant::now();
     let config = config(&scenario.flags, &scenario.topology)?;
     let seed = options.seed.unwrap_or(scenario.seed);
     let balancer = options.balancer.unwrap_or(scenario.balancer);
     let (object, memory) = Object::load(&config, options.defect)?;
-    let mut world = World::new(scenario, &config, object, seed, options.trace);
+    let trace = Trace::new(scenario.topology.nr_cpus() as usize, trace);
+    let mut world = World::new(scenario, &config, object, seed, trace);
+    world.max_live = options.max_live.unwrap_or(MAX_LIVE);
     let mut control = Control::new(&config, &scenario.cgroups, balancer, options.defect, memory);
     if !world.load() {
         world.eject("init failed".to_owned());
@@ -167,11 +180,14 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Ran> {
         world.at(world.steady_from, crate::engine::Event::Steady);
     }
     control.run(&mut world)?;
+    world.trace.finish().context("writing the trace")?;
+    if let Some(line) = world.over.take() {
+        return Err(UsageError::plain(line).into());
+    }
     control.check_ledger(&mut world);
     let outcome = judge::judge(scenario, &config, seed, balancer, &mut world, &control);
     Ok(Ran {
         outcome,
-        trace: world.take_trace(),
         wall_s: begun.elapsed().as_secs_f64(),
     })
 }
@@ -182,16 +198,56 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Ran> {
 /// What the scheduler's own command line says about them.
 pub fn config(flags: &[String], topology: &Topology) -> Result<Config> {
     let line = ["scx_ballast".to_owned()];
-    let parsed = parse_from(line.iter().chain(flags)).map_err(|error| anyhow!("flags: {error}"))?;
+    let words = || line.iter().chain(flags);
+    let parsed = parse_from(words()).map_err(|error| anyhow!("flags: {error}"))?;
     let Parsed::Run(cli) = parsed else {
         return Err(anyhow!("flags: --help and --version run nothing"));
     };
     if cli.command.is_some() {
         return Err(anyhow!("flags: give flags of the scheduler, no command"));
     }
+    if let Some(flag) = without_effect(words()) {
+        return Err(anyhow!(
+            "flags: {flag} does nothing in the simulator; leave it out"
+        ));
+    }
     Config::from_cli(&cli, &machine(topology))
         .map_err(|error| anyhow!("flags: {error}"))
         .context("reading the scenario")
+}
+
+/// The flags that the simulator heeds. What a new one does has to be found out first.
+const HEEDED: [&str; 18] = [
+    "interval",
+    "tune_interval",
+    "load_half_life",
+    "no_load_balance",
+    "slice_us_underutil",
+    "slice_us_overutil",
+    "fifo_sched",
+    "kthreads_local",
+    "greedy_threshold",
+    "greedy_threshold_x_numa",
+    "steal_after_node_us",
+    "steal_after_numa_us",
+    "direct_greedy_under",
+    "kick_greedy_under",
+    "direct_greedy_numa",
+    "domains",
+    "domain_cpus",
+    "max_tasks",
+];
+
+/// The first flag of a good command line that is not heeded.
+fn without_effect<'a>(words: impl Iterator<Item = &'a String>) -> Option<String> {
+    let command = Cli::command();
+    let given = command.clone().try_get_matches_from(words).ok()?;
+    let typed = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
+    command
+        .get_arguments()
+        .filter(|arg| !HEEDED.contains(&arg.get_id().as_str()))
+        .find(|arg| typed(arg.get_id().as_str()))
+        .map(|arg| format!("--{}", arg.get_long().unwrap_or_default()))
 }
 
 /// The machine as the daemon would read it from sysfs.

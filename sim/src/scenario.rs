@@ -2,6 +2,7 @@
 //! What happens in a run: machine, tasks, faults, costs, checks, as a TOML file says.
 //! Never runs anything, and never lets through what the engine could not run.
 
+pub mod keys;
 mod read;
 
 use serde::{Deserialize, Serialize};
@@ -262,6 +263,17 @@ pub enum Work {
 }
 
 impl Work {
+    /// The same for tasks that wait for a CPU for so long before each burst. Sleep
+    /// begins when the work is done, so waiting takes from what they can use.
+    pub fn demand_after(&self, wait_us: u64) -> Option<f64> {
+        match self {
+            Work::Periodic {
+                run_us, sleep_us, ..
+            } => Some(*run_us as f64 / (run_us + sleep_us + wait_us) as f64),
+            other => other.demand(),
+        }
+    }
+
     /// CPUs one task could use if nobody were in its way; `None`: it depends on others.
     pub fn demand(&self) -> Option<f64> {
         match self {

@@ -62,7 +62,7 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
         bad_flags.to_str().expect("UTF-8"),
     );
     for (args, part) in [
-        (&[bad][..], "seconds: -1; give 0.001 to 3600"),
+        (&[bad][..], "seconds: -1; give a number, 0.001 to 3600"),
         (&[bad_flags], "--interval"),
         (&["/nonexistent.toml"], "/nonexistent.toml: "),
         (&["--colour"], "--colour"),
@@ -87,6 +87,58 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
     }
     std::fs::remove_file(bad).expect("removed");
     std::fs::remove_file(bad_flags).expect("removed");
+}
+
+#[test]
+fn flags_that_the_simulator_does_not_heed_are_refused_by_name() {
+    for (flags, part) in [
+        ("'--monitor', '1'", "flags: --monitor does nothing"),
+        ("'--stats', '1'", "flags: --stats does nothing"),
+        ("'-p'", "flags: --partial does nothing"),
+        ("'--perf', '512'", "flags: --perf does nothing"),
+        ("'-v'", "flags: --verbose does nothing"),
+        ("'--help-stats'", "flags: --help-stats does nothing"),
+        ("'--exit-dump-len', '0'", "flags: --exit-dump-len does"),
+        ("'--mempolicy-affinity'", "flags: --mempolicy-affinity does"),
+        ("'--balanced-kworkers'", "flags: --balanced-kworkers does"),
+        ("'--btf-custom-path', 'x'", "flags: --btf-custom-path does"),
+        ("'--help'", "flags: --help and --version run nothing"),
+    ] {
+        let name = format!("ballast-sim-unheeded-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let text = format!("name = 'x'\nseconds = 1\nflags = [{flags}]\n");
+        std::fs::write(&path, text).expect("written");
+        let output = sim(&[path.to_str().expect("UTF-8")]);
+        std::fs::remove_file(&path).expect("removed");
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_run_that_outgrows_memory_ends_with_one_line_and_exit_code_2() {
+    let path = std::env::temp_dir().join(format!("ballast-sim-masks-{}.toml", std::process::id()));
+    let text = "name = 'x'\nseconds = 4\n[topology]\ncores_per_llc = 256\n\
+                [[tasks]]\nname = 'a'\ncount = 64\nwork = { kind = 'spin' }\n\
+                [faults]\naffinity_per_s = 100000\n";
+    std::fs::write(&path, text).expect("written");
+    let output = sim(&[path.to_str().expect("UTF-8")]);
+    std::fs::remove_file(&path).expect("removed");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let part = "error: faults.affinity_per_s: more than 65536 different sets of CPUs by";
+    assert!(text.starts_with(part), "{text}");
+}
+
+#[test]
+fn a_trace_that_does_not_fit_is_an_error() {
+    let output = sim(&[&spinners(), "--trace", "/dev/full"]);
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("error: writing the trace: "), "{text}");
 }
 
 #[test]

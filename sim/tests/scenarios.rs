@@ -141,3 +141,38 @@ fn a_stalled_daemon_is_noticed_by_bpf_and_its_return_too() {
     assert!(outcome.is_good(), "{:?}", outcome.failures);
     assert!(outcome.rounds < 6 && outcome.moves.applied > 0);
 }
+
+#[test]
+fn forks_that_outlive_each_other_end_the_run_before_memory_does() {
+    let text = "name = 'x'\nseconds = 2\n[[tasks]]\nname = 'storm'\n\
+                work = { kind = 'forks', per_second = 2000, life_us = 100000 }\n";
+    let options = Options {
+        max_live: Some(1000),
+        ..Options::default()
+    };
+    let error = run(&parse(text).expect("good"), options)
+        .err()
+        .expect("ends");
+    assert!(error.is::<scx_ballast::usage::UsageError>());
+    let line = error.to_string();
+    let part = "tasks `storm`: work.per_second: more than 1000 tasks live at once from 0.5";
+    assert!(line.starts_with(part), "{line}");
+}
+
+#[test]
+fn bursts_waits_and_work_are_those_of_the_judged_time() {
+    let text = "name = 'x'\nseconds = 2\n[checks]\nsteady_from_s = 1\n[[tasks]]\nname = 'early'\n\
+                count = 40\nstop_s = 0.5\nwork = { kind = 'periodic', run_us = 1000, sleep_us = 10 }\n\
+                [[tasks]]\nname = 'late'\nwork = { kind = 'periodic', run_us = 1000, sleep_us = 3000 }\n";
+    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
+    let [early, late] = &outcome.groups[..] else {
+        panic!("two groups");
+    };
+    assert_eq!(
+        (early.tasks, early.bursts_per_s, early.progress),
+        (0, 0.0, 0.0)
+    );
+    assert!((late.bursts_per_s - 250.0).abs() < 5.0, "{late:?}");
+    assert!(late.longest_wait_ms < 1.0, "{late:?}");
+    assert!((late.progress - 0.25).abs() < 0.01, "{late:?}");
+}

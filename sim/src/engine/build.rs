@@ -10,9 +10,9 @@ use super::cgroups::Cgroups;
 use super::cpu::Cpu;
 use super::idle::Near;
 use super::queue::QueueIds;
-use super::{Event, NONE, Ns, Place, Running, Tally, World};
+use super::{Event, MAX_LIVE, NONE, Ns, Place, Running, Tally, World};
 use crate::bits::CpuBits;
-use crate::checks::{Checks, Policy};
+use crate::checks::{Checks, Had, Policy};
 use crate::object::Object;
 use crate::rng::Stream;
 use crate::scenario::Scenario;
@@ -28,7 +28,7 @@ impl World {
         config: &Config,
         object: Object,
         seed: u64,
-        show: bool,
+        trace: Trace,
     ) -> World {
         let topology = &scenario.topology;
         let nr_cpus = topology.nr_cpus();
@@ -79,8 +79,10 @@ impl World {
             next_pid: FIRST_PID,
             peak_live: 0,
             checks: checks(scenario, config),
-            trace: Trace::new(nr_cpus as usize, show),
+            trace,
             tally: Tally::default(),
+            max_live: MAX_LIVE,
+            over: None,
             ejected: None,
             dump: String::new(),
         };
@@ -146,7 +148,7 @@ fn checks(scenario: &Scenario, config: &Config) -> Checks {
     checks.domain_cpus = vec![CpuBits::empty(nr_cpus); layout.domains.len()];
     checks.domain_node = layout.domains.iter().map(|domain| domain.node.0).collect();
     checks.skew_ns = scenario.costs.clock_skew_ns;
-    checks.buried = vec![(0, 0, 0); scenario.tasks.len()];
+    checks.buried = vec![Had::default(); scenario.tasks.len()];
     for (cpu, domain) in &layout.cpu_domain {
         checks.domain_cpus[domain.index()].set(cpu.0, true);
     }

@@ -6,7 +6,7 @@
 use super::cpu::Power;
 use super::task::{Role, State, Truth, Where};
 use super::wake::WAKE_FORK;
-use super::{Event, NONE, Running, TaskId, World};
+use super::{Event, MAX_MASKS, NONE, Running, TaskId, World};
 use crate::bits::CpuBits;
 use crate::shim::scx_init_task_args;
 use crate::trace::Kind;
@@ -43,10 +43,13 @@ pub struct Birth {
 impl World {
     /// A new task comes under the scheduler, asleep. None: out of memory.
     pub fn create_task(&mut self, birth: Birth) -> Option<TaskId> {
+        if (self.tasks.len() - self.free_tasks.len()) as u32 >= self.max_live {
+            self.too_many_live(birth.role);
+            return None;
+        }
         let task = self.free_tasks.pop().unwrap_or_else(|| {
-            let nr_cpus = self.cpus.len() as u32;
             let index = self.tasks.len() as TaskId;
-            self.tasks.push(super::task::Task::new(index, nr_cpus));
+            self.tasks.push(super::task::Task::new(index));
             index
         });
         self.next_pid += 1;
@@ -60,7 +63,7 @@ impl World {
             ..Truth::default()
         };
         t.memory_node = birth.memory_node;
-        (t.warm_llc, t.warm_node) = (NONE, NONE);
+        (t.warm_llc, t.warm_node, t.warm_domain) = (NONE, NONE, NONE);
         (t.left_ns, t.backlog, t.ends) = (0, 0, false);
         t.request_seen = (0, 0);
         let c = t.c_mut();
@@ -91,6 +94,29 @@ impl World {
             return None;
         }
         Some(task)
+    }
+
+    fn too_many_live(&mut self, role: Role) {
+        let name = role.group().map(|group| &self.groups[group as usize].name);
+        let field = match role {
+            Role::Child { .. } => "work.per_second",
+            _ => "count",
+        };
+        self.over = Some(format!(
+            "tasks `{}`: {field}: more than {} tasks live at once from {:.3} s on; \
+             give less, or shorter lives",
+            name.map_or("", String::as_str),
+            self.max_live,
+            self.now as f64 / 1e9
+        ));
+    }
+
+    fn too_many_masks(&mut self) {
+        self.over = Some(format!(
+            "faults.affinity_per_s: more than {MAX_MASKS} different sets of CPUs by {:.3} s; \
+             give less, or a smaller until_s",
+            self.now as f64 / 1e9
+        ));
     }
 
     /// A task comes under the loaded scheduler: init_task, enable, set_weight.
@@ -264,13 +290,16 @@ impl World {
 
     fn set_allowed(&mut self, task: TaskId, allowed: CpuBits) {
         let mask = self.checks.masks.intern(&allowed);
+        if self.checks.masks.len() > MAX_MASKS {
+            self.too_many_masks();
+        }
         let pointer = self.checks.masks.pointer(mask);
         let t = &mut self.tasks[task as usize];
         t.mask = mask;
         let c = t.c_mut();
         c.nr_cpus_allowed = allowed.len() as i32;
         c.cpus_ptr = pointer;
-        t.allowed = allowed;
+        t.allowed = self.checks.masks.get(mask);
     }
 
     /// Sets the affinity of a task, and moves it if it is where it may not be.

@@ -143,7 +143,7 @@ impl World {
             Undo::Affinity { task, pid, mask } if same(self, task, pid) => {
                 let allowed = self.checks.masks.get(mask);
                 let from = self.interrupt_cpu(self.tasks[task as usize].cpu());
-                self.change_mask(from, task, allowed);
+                self.change_mask(from, task, CpuBits::clone(&allowed));
             }
             Undo::Weight { task, pid } if same(self, task, pid) => {
                 let group = self.tasks[task as usize].role.group();

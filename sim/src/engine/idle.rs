@@ -2,6 +2,8 @@
 //! The kernel's record of idle CPUs, and how a CPU is picked from it.
 //! Never wakes a CPU: a claimed bit says only that somebody means to.
 
+use std::rc::Rc;
+
 use super::{TaskId, World};
 use crate::bits::CpuBits;
 use crate::shim::{SCX_PICK_IDLE_CORE, cpumask};
@@ -88,12 +90,11 @@ impl World {
         mask: &[u64],
         flags: u64,
     ) -> Option<u32> {
+        let allowed = Rc::clone(&self.tasks[task as usize].allowed);
         // Lent out, so that the rest of the world can be changed meanwhile.
-        let allowed = std::mem::take(&mut self.tasks[task as usize].allowed);
         let near = std::mem::take(&mut self.near);
         let chosen = self.select_among(prev, wake_flags, [mask, allowed.words()], flags, &near);
         self.near = near;
-        self.tasks[task as usize].allowed = allowed;
         chosen
     }
 

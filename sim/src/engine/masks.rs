@@ -3,6 +3,7 @@
 //! Never moved or freed while the machine lives: tasks point at them.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::bits::CpuBits;
 use crate::shim::cpumask;
@@ -13,7 +14,7 @@ pub struct Masks {
     // Boxed, so that growing does not move what tasks point at.
     #[allow(clippy::vec_box)]
     masks: Vec<Box<cpumask>>,
-    bits: Vec<CpuBits>,
+    bits: Vec<Rc<CpuBits>>,
     numbers: BTreeMap<Vec<u64>, usize>,
 }
 
@@ -25,9 +26,19 @@ impl Masks {
         }
         let number = self.masks.len();
         self.masks.push(Box::new(bits.to_mask()));
-        self.bits.push(bits.clone());
+        self.bits.push(Rc::new(bits.clone()));
         self.numbers.insert(bits.words().to_vec(), number);
         number
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bits.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bits.is_empty()
     }
 
     /// Where the scheduler finds it.
@@ -36,7 +47,7 @@ impl Masks {
     }
 
     /// The set.
-    pub fn get(&self, number: usize) -> CpuBits {
-        self.bits[number].clone()
+    pub fn get(&self, number: usize) -> Rc<CpuBits> {
+        Rc::clone(&self.bits[number])
     }
 }

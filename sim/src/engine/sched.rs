@@ -253,8 +253,20 @@ impl World {
         state.charged_ns = self.now;
         self.call_running(cpu, task);
         self.check_answer(cpu, task, request);
+        self.count_stray(cpu, task, request.map_or(0, |(_, request)| request));
         self.begin_work(cpu, task);
         self.arm_tick(cpu);
+    }
+
+    /// A task has begun to run; `request` is what stood in its row before.
+    fn count_stray(&mut self, cpu: u32, task: TaskId, request: u64) {
+        let domain = self.places[cpu as usize].domain;
+        let t = &mut self.tasks[task as usize];
+        let before = std::mem::replace(&mut t.warm_domain, domain);
+        let asked = request != 0 && (request >> 32 & 0xffff) as u32 == domain;
+        if before != super::NONE && before != domain && !asked && t.role.group().is_some() {
+            self.tally.strays += 1;
+        }
     }
 
     pub(super) fn call_running(&mut self, cpu: u32, task: TaskId) {

@@ -2,6 +2,8 @@
 //! A task: what the scheduler sees of it, where it is, what it has had.
 //! Never acts: see `sched`, `wake` and `change`.
 
+use std::rc::Rc;
+
 use super::{NONE, Ns, TaskId};
 use crate::bits::CpuBits;
 use crate::shim::{SCX_TASK_QUEUED, task_ctx, task_struct};
@@ -81,7 +83,7 @@ pub struct Truth {
     pub since: Ns,
     /// How often the state has changed.
     pub changes: u64,
-    /// Longest single wait.
+    /// Longest single wait that ended in the judged time.
     pub longest_wait_ns: Ns,
     /// Work done, in ns of a CPU that has it in its caches.
     pub work_ns: Ns,
@@ -91,7 +93,7 @@ pub struct Truth {
     pub run_before_ns: Ns,
     /// Likewise.
     pub work_before_ns: Ns,
-    /// Bursts of work that were completed.
+    /// Bursts of work that were completed in the judged time.
     pub bursts: u64,
 }
 
@@ -118,7 +120,7 @@ pub struct Task {
     /// Its part of the truth.
     pub truth: Truth,
     /// CPUs it may use.
-    pub allowed: CpuBits,
+    pub allowed: Rc<CpuBits>,
     /// Which of the world's masks that is; kept while migration is disabled.
     pub mask: usize,
     /// The mask it was born with.
@@ -133,6 +135,8 @@ pub struct Task {
     pub warm_llc: u32,
     /// Node it last ran on.
     pub warm_node: u32,
+    /// Domain it last ran in, NONE: none.
+    pub warm_domain: u32,
     /// Counts sleeps, to void timers.
     pub sleep: u32,
     /// Requests that have arrived and are not done.
@@ -145,7 +149,7 @@ pub struct Task {
 
 impl Task {
     /// A task that is not born yet.
-    pub fn new(index: TaskId, nr_cpus: u32) -> Task {
+    pub fn new(index: TaskId) -> Task {
         let c = task_struct {
             sim_index: index,
             ..Default::default()
@@ -158,7 +162,7 @@ impl Task {
             placed_at: 0,
             direct: None,
             truth: Truth::default(),
-            allowed: CpuBits::empty(nr_cpus),
+            allowed: Rc::default(),
             mask: 0,
             home_mask: 0,
             cgroup: 0,
@@ -166,6 +170,7 @@ impl Task {
             memory_node: NONE,
             warm_llc: NONE,
             warm_node: NONE,
+            warm_domain: NONE,
             sleep: 0,
             backlog: 0,
             ends: false,

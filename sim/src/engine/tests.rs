@@ -21,7 +21,13 @@ fn machine() -> World {
     let scenario: Scenario = parse(text).expect("good");
     let config = crate::run::config(&[], &scenario.topology).expect("good");
     let (object, _) = Object::load(&config, None).expect("loads");
-    let mut world = World::new(&scenario, &config, object, 1, false);
+    let mut world = World::new(
+        &scenario,
+        &config,
+        object,
+        1,
+        crate::trace::Trace::new(4, None),
+    );
     assert!(world.load());
     world
 }

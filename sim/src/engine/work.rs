@@ -263,7 +263,7 @@ impl World {
         let parent = &self.tasks[task as usize];
         let birth = Birth {
             role: Role::Child { group },
-            allowed: parent.allowed.clone(),
+            allowed: CpuBits::clone(&parent.allowed),
             cpu: parent.cpu(),
             nice: self.groups[group as usize].nice,
             cgroup: parent.cgroup,

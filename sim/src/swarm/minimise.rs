@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::object::Defect;
 use crate::run::{Options, run};
-use crate::scenario::{Faults, Scenario};
+use crate::scenario::{Faults, Scenario, validate};
 
 /// The smallest scenario found that still fails `check`, and the runs it took.
 ///
@@ -46,7 +46,10 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     let mut with = |change: &dyn Fn(&mut Scenario)| {
         let mut candidate = scenario.clone();
         change(&mut candidate);
-        all.push(candidate);
+        // What is printed in the end has to be a scenario.
+        if validate(&candidate).is_ok() {
+            all.push(candidate);
+        }
     };
     if !scenario.faults.is_quiet() {
         with(&|one| one.faults = Faults::default());
@@ -68,7 +71,7 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
         }
     }
     if scenario.faults.stall_at_s.is_some() {
-        with(&|one| one.faults.stall_at_s = None);
+        with(&|one| (one.faults.stall_at_s, one.faults.stall_for_s) = (None, 0.0));
     }
     if scenario.faults.restart_at_s.is_some() {
         with(&|one| one.faults.restart_at_s = None);
