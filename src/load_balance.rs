@@ -157,4 +157,4 @@ fn capacity_of(domain: &Domain) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

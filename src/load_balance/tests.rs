@@ -49,7 +49,8 @@ fn machine(domains: &[(u32, f64)]) -> Snapshot {
     }
 }
 
-fn task(slot: u32, weight: f64, demand: f64, domain: u32) -> Task {
+/// A task with a process of its own that may go anywhere.
+pub(crate) fn task(slot: u32, weight: f64, demand: f64, domain: u32) -> Task {
     Task {
         id: u64::from(slot),
         task: TaskRef {

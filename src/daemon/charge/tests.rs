@@ -8,7 +8,8 @@ use super::*;
 use crate::affinity::MaskTable;
 use crate::cgroups::ROOT;
 use crate::entitlement::{Group, fill};
-use crate::ids::{CpuId, DomainId, GroupId, MaskId, NodeId, TaskRef};
+use crate::ids::{CpuId, DomainId, GroupId, NodeId};
+use crate::load_balance::tests::task;
 use crate::load_balance::{self, Domain, Node, Task};
 
 /// Weight, demand and group of each task.
@@ -16,21 +17,8 @@ type Tasks = Vec<(f64, f64, u32)>;
 
 fn snapshot(groups: Vec<Group>, tasks: &Tasks, capacity: f64) -> Snapshot {
     let task = |(slot, &(weight, demand, group)): (u32, &(f64, f64, u32))| Task {
-        id: u64::from(slot),
-        task: TaskRef {
-            slot,
-            generation: 1,
-        },
-        process: slot,
-        weight,
-        demand,
-        domain: DomainId(0),
-        mask: MaskId::ANYWHERE,
         group: GroupId(group),
-        movable: true,
-        preferred_nodes: 0,
-        moved_ago_rounds: u32::MAX,
-        lag_ms: 0.0,
+        ..task(slot, weight, demand, 0)
     };
     let cpus = capacity.ceil() as u32;
     Snapshot {

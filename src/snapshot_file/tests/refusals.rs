@@ -447,3 +447,25 @@ fn what_is_not_json() {
     let long = GOOD.replace("200", &format!("\"{}\"", "é".repeat(100_000)));
     assert!(refused(long.as_bytes()).len() < 300);
 }
+
+#[test]
+fn few_bytes_cannot_ask_for_more_sets_of_cpus_than_memory_holds() {
+    let file = |sets: usize| {
+        let task = |id: usize| {
+            let (before, after) = (id, id + 2);
+            format!(
+                r#"{{"id":{id},"weight":1,"demand":1,"domain":0,"cpus":"0-{before},{after}-65535"}}"#
+            )
+        };
+        let tasks: Vec<String> = (0..sets).map(task).collect();
+        let machine =
+            r#"{"nodes":[{"id":0,"distance":{}}],"domains":[{"id":0,"node":0,"cpus":"0-65535"}]}"#;
+        format!(r#"{{"topology":{machine},"tasks":[{}]}}"#, tasks.join(","))
+    };
+    // Each counts its 65,535 CPUs and 1024 for their numbers.
+    read(file(126).as_bytes()).expect("126 fit");
+    assert_eq!(
+        refused(file(127).as_bytes()),
+        "tasks[126].cpus: there are too many different sets of CPUs; give fewer, or smaller ones"
+    );
+}
