@@ -8,8 +8,9 @@
 //! owe less, as far as its CPUs are of no use to anybody who gets less than he
 //! could use; how far it is outside of that is its fault (see `side`).
 //!
-//! Nothing is moved unless that lowers the sum of the faults of the two domains,
-//! which makes the sum over the machine a potential that every step lowers. So
+//! Nothing is moved unless that lowers the sum of the faults of the two domains or,
+//! inside a node that is off as a whole, leaves that sum and shares it more evenly:
+//! a potential over the machine that every step lowers. So
 //! planning ends, and planning on the outcome of a plan that was not cut short
 //! (by `max_moves`, `max_looks` or `cross_node_part`) finds nothing to do.
 //!

@@ -179,6 +179,8 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	insert_open(p, tctx, home, now, enq_flags);
+	if (enq_flags & SCX_ENQ_WAKEUP)
+		note_brief(tctx, home, now);
 	call_help(home, now);
 }
 
@@ -210,9 +212,20 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 				 struct ballast_cpu *cpu, u64 now)
 {
 	struct ballast_clock *clock = clock_at(tctx->clock);
+	struct ballast_row *row = row_at(tctx->slot);
 
 	charge_confined(tctx, charge(tctx, now));
-	take_charged_weight(tctx, row_at(tctx->slot));
+	take_charged_weight(tctx, row);
+	if (tctx->confined_cpu) {
+		/* Its weight may have changed, or it may be free to go anywhere again. */
+		if (is_migration_disabled(prev) || !covers_domain(prev, tctx, row, cpu->domain)) {
+			join_confined(tctx, tctx->confined_cpu - 1);
+		} else {
+			leave_confined(tctx);
+			switch_clock(tctx, cpu->domain);
+			clock = clock_at(tctx->clock);
+		}
+	}
 	if (clock) {
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx->weight);
 		clock_advance(clock, tctx->vruntime, now);
@@ -368,6 +381,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	else
 		cpu->running_key =
 			(tctx->confined_cpu ? confined_key(cpu, 0) : queue_key(tctx, now)) ?: 1;
+	make_way(tctx, cpu_id, cpu);
 	if (cpuperf != BALLAST_NONE)
 		scx_bpf_cpuperf_set(cpu_id, cpuperf);
 }

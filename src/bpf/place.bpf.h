@@ -118,10 +118,21 @@ static __always_inline s32 busy_cpu_in(struct task_struct *p, s32 prev_cpu, u32 
 	return cpu < nr_cpu_ids ? (s32)cpu : prev_cpu;
 }
 
-/* Below this a switch costs more than it brings. */
-#define JUST_BEGUN_NS (500ULL * 1000)
-/* Whoever usually runs no longer than this is waited for. */
-#define BRIEF_NS (2000ULL * 1000)
+/* Below this a switch costs more than it brings: of a task that computes, of others. */
+#define JUST_BEGUN_NS (100ULL * 1000)
+#define BRIEF_BEGUN_NS (500ULL * 1000)
+
+/* Whether one that usually runs for @burst_ns in one go would use up its slices. */
+static __always_inline bool computes(u64 burst_ns)
+{
+	return burst_ns > slice_ns / 2;
+}
+
+/* Whether one that usually runs for @burst_ns in one go does so for a moment only. */
+static __always_inline bool is_brief(u64 burst_ns)
+{
+	return burst_ns <= slice_ns / 5;
+}
 
 /*
  * A task that has just begun is let be, and one that usually runs briefly until it
@@ -131,7 +142,7 @@ static __always_inline bool is_let_be(const struct ballast_cpu *cpu, u64 ran_ns)
 {
 	u64 burst_ns = cpu->running_burst_ns;
 
-	return ran_ns < JUST_BEGUN_NS || (burst_ns <= BRIEF_NS && ran_ns < burst_ns);
+	return ran_ns < (computes(burst_ns) ? JUST_BEGUN_NS : max_u64(burst_ns, BRIEF_BEGUN_NS));
 }
 
 /* A CPU to take from the task that runs there, as long as that has this key. */
@@ -208,7 +219,40 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home)) > 0 &&
 	    !key_before(key, head_key(DOMAIN_DSQ(home))))
 		return -EBUSY;
-	return claim(&victim, tctx->burst_ns <= preempt_margin_ns) ? (s32)victim.cpu : -EBUSY;
+	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
+}
+
+/* @tctx woke, found no CPU and waits in the queue of @domain_id. */
+static __always_inline void note_brief(const struct task_ctx *tctx, u32 domain_id, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+
+	if (domain && is_brief(tctx->burst_ns))
+		domain->brief_key = queue_key(tctx, now);
+}
+
+/*
+ * @tctx, which computes, goes on after an interruption, and meanwhile somebody
+ * brief queued for whom no CPU was free: that one goes first if it would have
+ * preempted had it come now. Not where many wait: most of them wait on, whoever
+ * goes first, and the switches would double.
+ */
+static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
+				     const struct ballast_cpu *cpu)
+{
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	s32 waiting;
+	u64 key;
+
+	if (!domain || !tctx->slice_used_ns || !computes(tctx->burst_ns) || fifo_sched)
+		return;
+	waiting = scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain));
+	if (waiting <= 0 || waiting > (s32)(domain->nr_online / 2))
+		return;
+	key = head_key(DOMAIN_DSQ(cpu->domain));
+	if (key != NO_KEY && !time_before(domain->brief_key, key) &&
+	    time_before(key + preempt_margin_ns, cpu->running_key))
+		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 }
 
 /* Less than this of a slice is not worth coming back for. */

@@ -72,12 +72,27 @@ static __always_inline void note_whole_domain(const struct task_struct *p, struc
 	tctx->whole_domain = mask && bpf_cpumask_subset(cast_mask(mask), p->cpus_ptr);
 }
 
+/*
+ * From now on @tctx is charged by @weight. What it is ahead was had as CPU time:
+ * in virtual time that is worth as much less as it weighs more, or one that was
+ * light for a while would wait for seconds once it is not.
+ */
+static __always_inline void change_weight(struct task_ctx *tctx, u32 weight)
+{
+	struct ballast_clock *clock = clock_at(tctx->clock);
+
+	if (clock && tctx->weight && weight && time_before(clock->vtime, tctx->vruntime))
+		tctx->vruntime =
+			clock->vtime + (tctx->vruntime - clock->vtime) * tctx->weight / weight;
+	tctx->weight = weight;
+}
+
 static __always_inline void note_weight(struct task_struct *p, struct task_ctx *tctx)
 {
 	struct ballast_row *row = row_at(tctx->slot);
 
 	tctx->own_weight = weight_of(p);
-	tctx->weight = tctx->own_weight;
+	change_weight(tctx, tctx->own_weight);
 	if (!row)
 		return;
 	/* What the daemon computed was for another weight. */
@@ -94,11 +109,12 @@ static __always_inline void take_charged_weight(struct task_ctx *tctx,
 						const struct ballast_row *row)
 {
 	u64 charged = row ? row->charged : 0;
+	u32 weight = tctx->own_weight;
 
 	if (charged && (u32)(charged >> 32) == row->generation)
-		tctx->weight = (u32)charged;
-	else
-		tctx->weight = tctx->own_weight;
+		weight = (u32)charged;
+	if (weight != tctx->weight)
+		change_weight(tctx, weight);
 }
 
 /*

@@ -171,6 +171,10 @@ impl Kernel for RowKernel {
         Counters::default()
     }
 
+    fn idle_ns(&self, _: CpuId, _: u64) -> u64 {
+        0
+    }
+
     fn is_online(&self, _: CpuId) -> bool {
         true
     }

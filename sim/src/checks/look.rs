@@ -394,7 +394,12 @@ impl World {
         }
         let (from, to) = (self.clock_of(before.clock), self.clock_of(after.clock));
         let slice: u64 = self.object.global("slice_ns").unwrap_or(0);
-        let lag = before.vruntime.wrapping_sub(from.vtime) as i64;
+        let mut lag = before.vruntime.wrapping_sub(from.vtime) as i64;
+        // What it is ahead is CPU time: of another weight it is another virtual time.
+        if lag > 0 && before.weight != after.weight {
+            let scaled = lag as u64 * u64::from(before.weight) / u64::from(after.weight.max(1));
+            lag = scaled as i64;
+        }
         let weight = u64::from(after.weight.max(1024));
         let least = -2 * (slice * 1024 / weight) as i64;
         let most = (to.rate * (PATIENCE_NS >> 10)).max(slice) as i64;
