@@ -15,6 +15,20 @@ fn spinners() -> String {
     format!("{}/scenarios/spinners.toml", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What a run of this scenario says as it ends with exit code 2: one line. `name`
+/// keeps the files of tests apart.
+fn refusal(name: &str, scenario: &str) -> String {
+    let name = format!("ballast-sim-{name}-{}.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, scenario).expect("written");
+    let output = sim(&[path.to_str().expect("UTF-8")]);
+    std::fs::remove_file(&path).expect("removed");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
 #[test]
 fn a_scenario_prints_the_same_bytes_twice_and_others_with_another_seed() {
     let path = spinners();
@@ -104,31 +118,18 @@ fn flags_that_the_simulator_does_not_heed_are_refused_by_name() {
         ("'--btf-custom-path', 'x'", "flags: --btf-custom-path does"),
         ("'--help'", "flags: --help and --version run nothing"),
     ] {
-        let name = format!("ballast-sim-unheeded-{}.toml", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let text = format!("name = 'x'\nseconds = 1\nflags = [{flags}]\n");
-        std::fs::write(&path, text).expect("written");
-        let output = sim(&[path.to_str().expect("UTF-8")]);
-        std::fs::remove_file(&path).expect("removed");
-        let text = String::from_utf8(output.stderr).expect("UTF-8");
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        assert_eq!(text.lines().count(), 1, "{text}");
+        let scenario = format!("name = 'x'\nseconds = 1\nflags = [{flags}]\n");
+        let text = refusal("unheeded", &scenario);
         assert!(text.contains(part), "{text}");
     }
 }
 
 #[test]
 fn a_run_that_outgrows_memory_ends_with_one_line_and_exit_code_2() {
-    let path = std::env::temp_dir().join(format!("ballast-sim-masks-{}.toml", std::process::id()));
-    let text = "name = 'x'\nseconds = 4\n[topology]\ncores_per_llc = 256\n\
+    let scenario = "name = 'x'\nseconds = 4\n[topology]\ncores_per_llc = 256\n\
                 [[tasks]]\nname = 'a'\ncount = 64\nwork = { kind = 'spin' }\n\
                 [faults]\naffinity_per_s = 100000\n";
-    std::fs::write(&path, text).expect("written");
-    let output = sim(&[path.to_str().expect("UTF-8")]);
-    std::fs::remove_file(&path).expect("removed");
-    let text = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
+    let text = refusal("masks", scenario);
     let part = "error: faults.affinity_per_s: more than 65536 different sets of CPUs by";
     assert!(text.starts_with(part), "{text}");
 }

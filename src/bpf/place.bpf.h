@@ -216,8 +216,7 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 	key = vruntime_under(tctx, home) + request_vtime(tctx);
 	if (!find_victim(home, key, scx_bpf_now(), &victim))
 		return -EBUSY;
-	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home)) > 0 &&
-	    !key_before(key, head_key(DOMAIN_DSQ(home))))
+	if (!key_before(key, head_key(DOMAIN_DSQ(home))))
 		return -EBUSY;
 	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
 }
