@@ -207,13 +207,18 @@ static __always_inline struct task_ctx *keepable(struct task_struct *prev)
 	return row && row->request ? NULL : tctx;
 }
 
-/* Let @prev go on: account for what it had, as if it had been taken anew. */
+/*
+ * Let @prev go on: account for what it had, as if it had been taken anew, from a
+ * queue if it @competes with those that wait.
+ */
 static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx,
-				 struct ballast_cpu *cpu, u64 now)
+				 struct ballast_cpu *cpu, bool competes, u64 now)
 {
 	struct ballast_clock *clock = clock_at(tctx->clock);
 	struct ballast_row *row = row_at(tctx->slot);
 
+	if (!competes)
+		follow_running(cpu->domain, now);
 	charge_confined(tctx, charge(tctx, now));
 	take_charged_weight(tctx, row);
 	if (tctx->confined_cpu) {
@@ -228,7 +233,10 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	}
 	if (clock) {
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx->weight);
-		clock_advance(clock, tctx->vruntime, now);
+		if (competes || tctx->confined_cpu)
+			clock_advance(clock, tctx->vruntime, now);
+		else
+			forgive(tctx, clock);
 	}
 	tctx->slice_used_ns = 0;
 	cpu->running_since_ns = now;
@@ -255,7 +263,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
 		if (keys.domain_key == NO_KEY)
 			note_empty(cpu->domain, now);
-		keep(prev, tctx, cpu, now);
+		keep(prev, tctx, cpu, keys.domain_key != NO_KEY || keys.cpu_key != NO_KEY, now);
 		return;
 	}
 	if (take_own(cpu_id, cpu, &keys))
@@ -264,7 +272,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	if (steal(cpu_id, now))
 		return;
 	if (tctx)
-		keep(prev, tctx, cpu, now);
+		keep(prev, tctx, cpu, false, now);
 }
 
 /*
@@ -326,21 +334,25 @@ static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
 
 /*
  * @tctx begins to run: put it under the clock of the queue it would now wait in
- * on this CPU. Coming from another clock it says nothing about this one's
- * progress.
+ * on this CPU. Only one taken from that queue says how far the clock is.
  */
 static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id, u32 domain, u64 now)
 {
 	u32 id = tctx->confined_cpu ? CLOCK_OF_CPU | cpu_id : domain;
-	bool same = id == tctx->clock;
+	bool was_first = tctx->queued && id == tctx->clock;
 	struct ballast_clock *clock;
 
 	if (tctx->confined_cpu)
 		join_confined(tctx, cpu_id);
 	switch_clock(tctx, id);
 	clock = clock_at(id);
-	if (same && clock)
+	if (!clock)
+		return;
+	if (was_first)
 		clock_advance(clock, tctx->vruntime, now);
+	else if (!tctx->queued && !tctx->slice_used_ns)
+		forgive(tctx, clock);
+	tctx->queued = false;
 }
 
 void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)

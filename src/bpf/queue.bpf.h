@@ -19,6 +19,9 @@
 
 #define NO_KEY (~0ULL >> 1)
 
+/* CPUs of a domain looked at: more than share one queue in any layout of ours. */
+#define DOMAIN_SCAN_MAX 64
+
 static __always_inline void leave_confined(struct task_ctx *tctx)
 {
 	struct ballast_cpu *cpu;
@@ -131,6 +134,7 @@ static __always_inline void insert_confined(struct task_struct *p, struct task_c
 	join_confined(tctx, cpu_id);
 	if (cpu && !fixed)
 		join_confined_queue(tctx, cpu->domain);
+	tctx->queued = true;
 	scx_bpf_dsq_insert_vtime(p, CPU_DSQ(cpu_id), slice_ns, queue_key(tctx, now), enq_flags);
 }
 
@@ -152,6 +156,7 @@ static __always_inline void insert_open(struct task_struct *p, struct task_ctx *
 	leave_confined(tctx);
 	switch_clock(tctx, domain_id);
 	note_arrival(domain_id, now);
+	tctx->queued = true;
 	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, queue_key(tctx, now),
 				 enq_flags);
 }
@@ -271,6 +276,35 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	if (key_before(keys->domain_key, key))
 		return false;
 	return keys->cpu_key == NO_KEY || !key_before(confined_key(cpu, 0), key);
+}
+
+/*
+ * Nobody waits in @domain_id's queue: its clock follows the task that runs there
+ * furthest behind. Keys are one request ahead, a slice at most.
+ */
+static __always_inline void follow_running(u32 domain_id, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	u64 least = NO_KEY, key;
+	struct ballast_cpu *cpu;
+	u32 i, cpu_id;
+
+	if (!domain || fifo_sched)
+		return;
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
+		cpu_id = nth_cpu(domain, i);
+		if (cpu_id == BALLAST_NONE)
+			break;
+		cpu = cpu_at(cpu_id);
+		if (!cpu || !cpu->running_key)
+			continue;
+		key = cpu->running_key +
+		      to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
+		if (key_before(key, least))
+			least = key;
+	}
+	if (least != NO_KEY)
+		clock_advance(&domain->clock, least - slice_ns, now);
 }
 
 /* Take the first task of @cpu_id's own queues. */

@@ -12,8 +12,6 @@
 
 #include "queue.bpf.h"
 
-/* CPUs of a domain looked at: more than share one queue in any layout of ours. */
-#define DOMAIN_SCAN_MAX 64
 /* Foreign domains looked at in one dispatch: bounds the time interrupts are off. */
 #define STEAL_SCAN_MAX 64
 

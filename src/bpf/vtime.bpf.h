@@ -3,9 +3,12 @@
  * vtime.bpf.h owns virtual time: clocks, vruntime, deadlines and the bounds of
  * lag. It must never look at CPUs' idleness or choose a queue.
  *
- * Each queue has a clock: the vruntime of the task last taken from it. A task's
- * lag is its distance behind that clock. When a task changes queue it keeps its
- * lag, not its vruntime, since two clocks have nothing in common.
+ * Each queue has a clock: the vruntime of the task last taken from it or, while
+ * nobody waits in it, that of the task that runs furthest behind. Nobody else moves
+ * it: one that finds an idle CPU or goes on after an interruption may be far ahead of
+ * those that wait. A task's lag is its distance behind that clock. When a task
+ * changes queue it keeps its lag, not its vruntime, since two clocks have nothing in
+ * common.
  *
  * The deadline that orders a queue is vruntime + request / weight, the request
  * being the task's usual burst, so tasks that run briefly and often go first
@@ -139,6 +142,18 @@ static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
 	return clamp_vruntime(to, vruntime, tctx->weight);
 }
 
+/*
+ * @tctx found a CPU that nobody else wanted: what it had without competition it owes
+ * nobody, but for a slice.
+ */
+static __always_inline void forgive(struct task_ctx *tctx, const struct ballast_clock *clock)
+{
+	u64 ahead = clock->vtime + slice_vtime(tctx->weight);
+
+	if (time_before(ahead, tctx->vruntime))
+		tctx->vruntime = ahead;
+}
+
 static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
 {
 	tctx->vruntime = vruntime_under(tctx, id);
@@ -184,6 +199,7 @@ static __always_inline void end_burst(struct task_ctx *tctx)
 {
 	tctx->burst_ns = (3 * tctx->burst_ns + tctx->ran_ns) / 4;
 	tctx->ran_ns = 0;
+	tctx->slice_used_ns = 0;
 }
 
 #endif /* BALLAST_VTIME_BPF_H */
