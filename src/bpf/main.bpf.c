@@ -217,8 +217,6 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	struct ballast_clock *clock = clock_at(tctx->clock);
 	struct ballast_row *row = row_at(tctx->slot);
 
-	if (!competes)
-		follow_running(cpu->domain, now);
 	charge_confined(tctx, charge(tctx, now));
 	take_charged_weight(tctx, row);
 	if (tctx->confined_cpu) {
@@ -233,9 +231,8 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	}
 	if (clock) {
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx->weight);
-		if (competes || tctx->confined_cpu)
-			clock_advance(clock, tctx->vruntime, now);
-		else
+		advance(tctx->clock, tctx->vruntime, now);
+		if (!competes)
 			forgive(tctx, clock);
 	}
 	tctx->slice_used_ns = 0;
@@ -349,7 +346,7 @@ static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id, u32 
 	if (!clock)
 		return;
 	if (was_first)
-		clock_advance(clock, tctx->vruntime, now);
+		advance(id, tctx->vruntime, now);
 	else if (!tctx->queued && !tctx->slice_used_ns)
 		forgive(tctx, clock);
 	tctx->queued = false;

@@ -279,18 +279,15 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 }
 
 /*
- * Nobody waits in @domain_id's queue: its clock follows the task that runs there
- * furthest behind. Keys are one request ahead, a slice at most.
+ * The least vruntime of those that run in @domain, NO_KEY if nobody does. It is made
+ * from keys, which are one request ahead, a slice at most: it may be a slice less.
  */
-static __always_inline void follow_running(u32 domain_id, u64 now)
+static __always_inline u64 least_running(const struct ballast_domain *domain, u64 now)
 {
-	struct ballast_domain *domain = domain_at(domain_id);
 	u64 least = NO_KEY, key;
 	struct ballast_cpu *cpu;
 	u32 i, cpu_id;
 
-	if (!domain || fifo_sched)
-		return;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		cpu_id = nth_cpu(domain, i);
 		if (cpu_id == BALLAST_NONE)
@@ -298,13 +295,34 @@ static __always_inline void follow_running(u32 domain_id, u64 now)
 		cpu = cpu_at(cpu_id);
 		if (!cpu || !cpu->running_key)
 			continue;
-		key = cpu->running_key +
+		key = cpu->running_key - slice_ns +
 		      to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
 		if (key_before(key, least))
 			least = key;
 	}
-	if (least != NO_KEY)
-		clock_advance(&domain->clock, least - slice_ns, now);
+	return least;
+}
+
+/*
+ * Nobody who waits is behind @vtime, so clock @id may move there. Of a domain's,
+ * those that run may be further behind, which is looked into where it matters: a light
+ * task leaps ahead by seconds, and the clock must not take their lag with it.
+ */
+static __noinline void advance(u32 id, u64 vtime, u64 now)
+{
+	struct ballast_clock *clock = clock_at(id);
+	struct ballast_domain *domain;
+	u64 least;
+
+	if (!clock)
+		return;
+	if (!(id & CLOCK_OF_CPU) && time_before(clock->vtime + 2 * slice_ns, vtime)) {
+		domain = domain_at(id);
+		least = domain ? least_running(domain, now) : NO_KEY;
+		if (key_before(least, vtime))
+			vtime = least;
+	}
+	clock_advance(clock, vtime, now);
 }
 
 /* Take the first task of @cpu_id's own queues. */

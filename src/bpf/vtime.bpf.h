@@ -3,12 +3,11 @@
  * vtime.bpf.h owns virtual time: clocks, vruntime, deadlines and the bounds of
  * lag. It must never look at CPUs' idleness or choose a queue.
  *
- * Each queue has a clock: the vruntime of the task last taken from it or, while
- * nobody waits in it, that of the task that runs furthest behind. Nobody else moves
- * it: one that finds an idle CPU or goes on after an interruption may be far ahead of
- * those that wait. A task's lag is its distance behind that clock. When a task
- * changes queue it keeps its lag, not its vruntime, since two clocks have nothing in
- * common.
+ * Each queue has a clock: the least vruntime of those that wait or run, as far as
+ * that grows. It moves when a task is taken from the queue, not when one finds an
+ * idle CPU or goes on after an interruption: that one may be far ahead of those that
+ * wait. A task's lag is its distance behind that clock. When a task changes queue it
+ * keeps its lag, not its vruntime, since two clocks have nothing in common.
  *
  * The deadline that orders a queue is vruntime + request / weight, the request
  * being the task's usual burst, so tasks that run briefly and often go first
