@@ -157,7 +157,9 @@ impl Daemon {
         let mut snapshot = std::mem::take(&mut self.spare);
         let now_ns = kernel.beat(&self.present_beat())?;
         self.observer.read(kernel, now_ns, &mut snapshot);
-        self.ledger.settle(kernel);
+        let observer = &self.observer;
+        self.ledger
+            .settle(kernel, |task| observer.only_waited(task));
         self.observer
             .fill(kernel, lost, &self.ledger, &mut snapshot);
         Ok(snapshot)

@@ -355,8 +355,8 @@ impl Control {
         }
     }
 
-    /// Check 1, second half: the ledger counts every request once, and all but
-    /// those of the last rounds have ended.
+    /// Check 1, second half: the ledger counts every request once, and all have
+    /// ended but those of the last rounds and of tasks that only wait.
     pub fn check_ledger(&self, world: &mut World) {
         let (totals, now) = (self.totals(), self.daemon.totals());
         let open = now.requested - now.applied - now.refused - now.expired;
@@ -376,8 +376,11 @@ impl Control {
             .map(|round| round.moves)
             .sum();
         let held_up = world.now < world.checks.daemon_free_since + 4 * interval;
-        if open > recent as u64 && !held_up {
-            let text = format!("{open} requests are open, {recent} were made of late");
+        let waiting = world.waiting_with_requests(world.now.saturating_sub(interval));
+        if open > (recent + waiting) as u64 && !held_up {
+            let text = format!(
+                "{open} requests are open, {recent} were made of late, {waiting} of tasks that waited"
+            );
             world.checks.fail(Check::Requests, world.now, text);
         }
     }

@@ -8,7 +8,8 @@ use crate::ids::{DomainId, TaskRef};
 use crate::kernel::{Kernel, Outcome, Ticket};
 
 /// A request that has had no effect by the end of the round after the one that
-/// made it rests on outdated numbers, and is taken back.
+/// made it rests on outdated numbers, and is taken back: unless the task has only
+/// waited since, for it may wait where it was asked to go, and counts there.
 const EXPIRES_AFTER_ROUNDS: u64 = 2;
 /// Longest memory of a task's last move: the planner asks about a few rounds.
 const REMEMBERED_ROUNDS: u64 = 64;
@@ -47,14 +48,16 @@ struct Slot {
 }
 
 impl Ledger {
-    /// Begins a round: books the answers, takes back what is overdue.
-    pub fn settle(&mut self, kernel: &mut dyn Kernel) {
+    /// Begins a round: books the answers, takes back what is overdue. `only_waited`
+    /// tells of a task whether it neither ran nor slept since the last round.
+    pub fn settle(&mut self, kernel: &mut dyn Kernel, only_waited: impl Fn(TaskRef) -> bool) {
         self.round += 1;
         let round = self.round;
         let (totals, slots) = (&mut self.totals, &mut self.slots);
         self.open.retain(|task, (ticket, asked_in)| {
             let mut outcome = kernel.outcome(ticket);
-            if outcome == Outcome::Pending && round - *asked_in >= EXPIRES_AFTER_ROUNDS {
+            let is_overdue = round - *asked_in >= EXPIRES_AFTER_ROUNDS;
+            if outcome == Outcome::Pending && is_overdue && !only_waited(*task) {
                 outcome = kernel.withdraw(ticket);
             }
             let slot = &mut slots[task.slot as usize];

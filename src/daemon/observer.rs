@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use crate::cgroups::Cgroups;
 use crate::demand::{Estimator, RowSample};
 use crate::domains::{Layout, LayoutDomain};
-use crate::ids::{CpuId, GroupId};
+use crate::ids::{CpuId, GroupId, TaskRef};
 use crate::kernel::Kernel;
 use crate::lag::Lags;
 use crate::load_balance::{Domain, Node, Plan, Snapshot, Task};
@@ -68,6 +68,11 @@ impl Observer {
         self.cgroups.update(named, &mut snapshot.groups);
         self.estimator.update(now_ns, &self.rows);
         self.account();
+    }
+
+    /// Whether `task` neither ran nor slept since the last round.
+    pub fn only_waited(&self, task: TaskRef) -> bool {
+        self.estimator.waited(task.slot) == Some(1.0)
     }
 
     /// Books what each task had since the last plan against what that owed it.

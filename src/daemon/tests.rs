@@ -20,6 +20,8 @@ enum Manner {
     Obliging,
     /// Nothing is ever carried out, as if every task slept.
     Deaf,
+    /// Who is asked to go waits where it is to go, and does not come to run.
+    Starving,
     /// Every task ends before it is moved.
     Deadly,
 }
@@ -87,12 +89,13 @@ impl FakeKernel {
         let crowd: BTreeMap<u32, usize> = [0, 1].map(|id| (id, self.in_domain(id))).into();
         for task in &mut self.tasks {
             let share = (4.0 / crowd[&task.row.domain.0] as f64).min(1.0);
-            let run_ns = (ROUND_NS as f64 * share) as u64;
+            let starves = matches!(self.manner, Manner::Starving) && task.request.is_some();
+            let run_ns = (ROUND_NS as f64 * if starves { 0.0 } else { share }) as u64;
             task.row.run_ns += run_ns;
             task.row.wait_ns += ROUND_NS - run_ns;
             let Some(ticket) = task.request else { continue };
             match self.manner {
-                Manner::Deaf => continue,
+                Manner::Deaf | Manner::Starving => continue,
                 Manner::Obliging => {
                     task.row.domain = ticket.target;
                     task.outcome = Outcome::Applied;
@@ -238,6 +241,15 @@ fn without_balancing_nothing_is_asked() {
     rounds(&mut daemon, &mut kernel, 5);
     assert_eq!(daemon.totals().requested, 0);
     assert!((daemon.round().domains[0].load - 8.0).abs() < 0.01);
+}
+
+#[test]
+fn requests_stand_while_their_tasks_only_wait() {
+    let mut kernel = FakeKernel::with_spinners(&[0; 8], Manner::Starving);
+    let mut daemon = daemon(&[]);
+    rounds(&mut daemon, &mut kernel, 10);
+    let totals = daemon.totals();
+    assert_eq!((totals.requested, totals.expired), (4, 0), "{totals:?}");
 }
 
 #[test]

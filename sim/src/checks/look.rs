@@ -225,8 +225,10 @@ impl World {
                 continue;
             };
             let now = self.now;
+            // While it only waits it stands.
+            let waits = self.tasks[task as usize].state == State::Queued;
             let seen = &mut self.tasks[task as usize].request_seen;
-            if seen.0 != row.request {
+            if seen.0 != row.request || waits {
                 *seen = (row.request, now);
                 continue;
             }
@@ -245,6 +247,7 @@ impl World {
 
     /// Checks 1 and 10 at the moment that counts: a task has begun to run.
     pub fn check_answer(&mut self, cpu: u32, task: TaskId, before: Option<(u32, u64)>) {
+        let was_placed = std::mem::take(&mut self.tasks[task as usize].was_placed);
         let (Some((_, request)), Some((_, row))) = (before, self.row_of(task)) else {
             return;
         };
@@ -269,9 +272,9 @@ impl World {
             let text = format!("a stale request of task {task} was answered `applied`");
             self.checks.fail(Check::Stale, self.now, text);
         }
-        // Since it last began to run it was placed, and placing ends stale requests.
+        // Placing ends stale requests. After one of a class above it goes on unplaced.
         let t = &self.tasks[task as usize];
-        let placed = matches!(t.role, Role::Member { .. }) && !t.is_fixed();
+        let placed = was_placed && matches!(t.role, Role::Member { .. }) && !t.is_fixed();
         if stale && row.request == request && placed {
             if self.checks.standing == Some((task, request)) {
                 let text = format!("a stale request of task {task} steered it and still stands");
@@ -372,6 +375,19 @@ impl World {
             let text = format!("{used} rows are in use, but only {most} tasks ever lived at once");
             self.checks.fail(Check::Rows, self.now, text);
         }
+    }
+
+    /// How many tasks wait for a CPU and have a request, or had one until `since`.
+    pub fn waiting_with_requests(&self, since: Ns) -> usize {
+        let asked = |task: &TaskId| {
+            let t = &self.tasks[*task as usize];
+            match self.row_of(*task) {
+                Some((_, row)) if row.request != 0 => t.state == State::Queued,
+                _ => t.request_seen.1 >= since,
+            }
+        };
+        let tasks = 0..self.tasks.len() as TaskId;
+        tasks.filter(asked).count()
     }
 
     fn check_online(&mut self, domain: u32) {

@@ -117,6 +117,8 @@ pub struct Task {
     pub placed_at: Ns,
     /// Where it is to be inserted.
     pub direct: Option<Direct>,
+    /// The scheduler has placed it since it last ran.
+    pub was_placed: bool,
     /// Its part of the truth.
     pub truth: Truth,
     /// CPUs it may use.
@@ -161,6 +163,7 @@ impl Task {
             place: Where::Nowhere,
             placed_at: 0,
             direct: None,
+            was_placed: false,
             truth: Truth::default(),
             allowed: Rc::default(),
             mask: 0,

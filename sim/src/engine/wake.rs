@@ -167,6 +167,7 @@ impl World {
         }
         match self.tasks[task as usize].direct.take() {
             Some(direct) => {
+                self.tasks[task as usize].was_placed = true;
                 self.insert(from, task, direct);
                 self.check_queue_choice(task, direct.dsq);
             }
