@@ -331,24 +331,20 @@ static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
 
 /*
  * @tctx begins to run: put it under the clock of the queue it would now wait in
- * on this CPU. Only one taken from that queue says how far the clock is.
+ * on this CPU. Coming from another clock, or out of the midst of its slice, it says
+ * nothing about this one's progress.
  */
 static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id, u32 domain, u64 now)
 {
 	u32 id = tctx->confined_cpu ? CLOCK_OF_CPU | cpu_id : domain;
-	bool was_first = tctx->queued && id == tctx->clock;
-	struct ballast_clock *clock;
+	bool goes_on = !tctx->queued && tctx->slice_used_ns;
+	bool same = id == tctx->clock;
 
 	if (tctx->confined_cpu)
 		join_confined(tctx, cpu_id);
 	switch_clock(tctx, id);
-	clock = clock_at(id);
-	if (!clock)
-		return;
-	if (was_first)
+	if (same && !goes_on)
 		advance(id, tctx->vruntime, now);
-	else if (!tctx->queued && !tctx->slice_used_ns)
-		forgive(tctx, clock);
 	tctx->queued = false;
 }
 
