@@ -167,17 +167,18 @@ impl Network {
     }
 
     /// Has this much enter at a node. If that is less than before, what no
-    /// longer enters no longer flows.
-    pub fn set_supply(&mut self, node: u32, amount: u64) {
+    /// longer enters no longer flows. Returns what of it has found no way yet.
+    pub fn set_supply(&mut self, node: u32, amount: u64) -> u64 {
         let at = node as usize;
         let before = std::mem::replace(&mut self.supply[at], amount);
         if amount >= before {
             self.supply_left[at] += amount - before;
-            return;
+        } else {
+            let unrouted = self.supply_left[at].min(before - amount);
+            self.supply_left[at] -= unrouted;
+            self.withdraw(node, before - amount - unrouted);
         }
-        let unrouted = self.supply_left[at].min(before - amount);
-        self.supply_left[at] -= unrouted;
-        self.withdraw(node, before - amount - unrouted);
+        self.supply_left[at]
     }
 
     /// Takes what found no way at a node out of its supply, and returns the rest.

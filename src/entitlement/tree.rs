@@ -2,6 +2,8 @@
 //! The tree of groups: who is in whom, and how much each group could use.
 //! Never decides who gets what.
 
+use std::ops::Range;
+
 use super::classes::{Classes, NOWHERE};
 use super::fill::Claim;
 use super::units::{UNBOUNDED, cpus, units};
@@ -76,8 +78,13 @@ impl Tree {
     }
 
     /// Where the children of a group are in `children`.
-    pub fn children_of(&self, group: usize) -> std::ops::Range<usize> {
+    pub fn children_of(&self, group: usize) -> Range<usize> {
         self.start[group] as usize..self.start[group + 1] as usize
+    }
+
+    /// The claims of these children.
+    pub fn claims(&self, children: Range<usize>) -> impl Iterator<Item = Claim> + Clone {
+        self.children[children].iter().map(|child| child.claim)
     }
 
     /// What a child is.

@@ -116,6 +116,10 @@ impl Network {
             if self.drain_left[from] > 0 {
                 nearest_drain = distance;
             }
+            if self.queue.len() == nodes.len() {
+                // Nobody is left to be reached.
+                continue;
+            }
             let new = Spot {
                 region,
                 distance: UNREACHED,
@@ -150,6 +154,8 @@ impl Network {
                 node = self.arcs[arc as usize].to;
             } else {
                 let Some(arc) = self.path.pop() else { return };
+                // No other way need try the dead end.
+                self.spots[node as usize].distance = UNREACHED;
                 node = self.tail(arc);
                 self.next[node as usize] += 1;
             }
