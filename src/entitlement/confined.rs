@@ -200,8 +200,9 @@ impl Confined {
     }
 
     /// The most that the children of the root can get together, in CPUs.
-    /// To be called after [`Confined::is_feasible`], before the first split.
-    pub fn most(&mut self, tree: &Tree, payout: &Payout) -> f64 {
+    /// To be called just before the first split.
+    pub fn most(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) -> f64 {
+        self.unite(classes);
         list_terminals(tree, payout, 0, &mut self.terminals);
         for terminal in &self.terminals {
             self.fixed[terminal.node as usize] = terminal.demand;
@@ -213,6 +214,12 @@ impl Confined {
             return cpus(tree.sum[0]);
         }
         cpus(self.network.routed(&self.nodes))
+    }
+
+    /// Whether `total` CPUs are so much more than the most there can be that no
+    /// rounding of shares makes them fit.
+    pub fn is_below(&self, most: f64, total: f64) -> bool {
+        units(most) + 2 * self.slack < units(total)
     }
 
     /// Marks the mask classes, CPUs and groups that the marked mask classes
