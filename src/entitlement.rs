@@ -46,6 +46,7 @@ mod flat;
 mod flow;
 mod ladder;
 mod payout;
+mod terminal;
 mod tree;
 mod units;
 

@@ -9,7 +9,8 @@ use super::fill::{Filler, entitlement};
 use super::flow::{Carries, Network};
 use super::ladder::Ladder;
 use super::payout::Payout;
-use super::tree::{Kind, MIXED, Tree};
+use super::terminal::{Terminal, demand, list_terminals, satisfy};
+use super::tree::{MIXED, Tree};
 use super::units::{UNBOUNDED, cpus, units};
 use super::{Entitlements, Problem};
 
@@ -41,21 +42,6 @@ pub(super) struct Confined {
     parts: Vec<Part>,
     /// Whether a part had to be divided since the regions were united.
     divided: bool,
-}
-
-/// Children of one group that are at the same node: all of one mask class, or
-/// one group.
-#[derive(Clone, Debug)]
-struct Terminal {
-    node: u32,
-    children: Range<usize>,
-    /// Where they are in the ladder.
-    rungs: Range<usize>,
-    /// What they could use, in units.
-    demand: u64,
-    /// The level that was tried last, and what they get at that, in units.
-    level: f64,
-    amount: u64,
 }
 
 /// Some of the terminals, and the region of the network that is theirs.
@@ -463,49 +449,6 @@ impl Split<'_> {
         let children = terminal.children.clone();
         self.payout
             .hand_out(self.tree, self.group, children, level, self.out);
-    }
-}
-
-/// Gives terminals all they could use. Returns the level that does.
-fn satisfy(terminals: &mut [Terminal]) -> f64 {
-    for terminal in terminals {
-        terminal.level = f64::INFINITY;
-        terminal.amount = terminal.demand;
-    }
-    f64::INFINITY
-}
-
-/// What terminals could use together, in units.
-fn demand(terminals: &[Terminal]) -> u64 {
-    terminals
-        .iter()
-        .fold(0u64, |sum, terminal| sum.saturating_add(terminal.demand))
-}
-
-/// Lists the children of a group by node.
-fn list_terminals(tree: &Tree, payout: &Payout, group: usize, list: &mut Vec<Terminal>) {
-    list.clear();
-    let all = tree.children_of(group);
-    let mut start = all.start;
-    for children in tree.children[all].chunk_by(|a, b| a.class == b.class && a.class != MIXED) {
-        let end = start + children.len();
-        let node = match tree.kind(&children[0]) {
-            Kind::Group(group) if children[0].class == MIXED => payout.node[group],
-            _ => children[0].class,
-        };
-        let demand = children.iter().fold(0u64, |sum, child| {
-            sum.saturating_add(units(child.claim.demand))
-        });
-        let demand = demand.min(UNBOUNDED);
-        list.push(Terminal {
-            node,
-            children: start..end,
-            rungs: 0..0,
-            demand,
-            level: 0.0,
-            amount: 0,
-        });
-        start = end;
     }
 }
 
