@@ -46,6 +46,7 @@ mod flat;
 mod flow;
 mod ladder;
 mod payout;
+mod terminal;
 mod tree;
 mod units;
 
@@ -162,6 +163,9 @@ pub struct Solver {
     filler: Filler,
     payout: Payout,
     confined: Confined,
+    /// Whether masks stood in the way of groups in the last round. Decides what is
+    /// tried first, never what comes out.
+    masks_bound: bool,
     /// The level of each mask class, where there is one group.
     levels: Vec<f64>,
 }
@@ -230,15 +234,12 @@ impl Solver {
         let most = self.classes.reached_capacity;
         self.payout
             .start(&self.tree, self.classes.count, others, most);
-        self.descend(false, out);
         let several = self.tree.class[0] == MIXED;
         let mut bind = self.payout.is_short(0) && !self.classes.all_reached;
         if several {
-            self.confined.build(&self.tree, &self.classes, &self.payout);
-            if !self.confined.is_feasible(&self.classes, &self.payout) {
-                bind = true;
-                self.descend_confined(out);
-            }
+            bind |= self.descend_among_masks(out);
+        } else {
+            self.descend(false, out);
         }
         out.method = match self.tree.len() {
             _ if bind => Method::Flow,
@@ -248,17 +249,34 @@ impl Solver {
         self.find_wanted(several, problem.cpus.len(), out);
     }
 
-    fn descend_confined(&mut self, out: &mut Entitlements) {
-        let Solver {
-            classes,
-            tree,
-            payout,
-            confined,
-            ..
-        } = self;
-        let most = confined.most(tree, payout);
-        payout.start(tree, classes.count, classes.capacity.len(), most);
+    /// Splits as if no mask stood in the way, and anew if one does. Returns
+    /// whether one does.
+    ///
+    /// Masks that did in the last round mostly do again, and mostly what all can
+    /// get together shows it: then nothing is split twice.
+    fn descend_among_masks(&mut self, out: &mut Entitlements) -> bool {
+        self.confined.build(&self.tree, &self.classes, &self.payout);
+        let total = self.payout.total[0];
+        let proof = self.masks_bound.then(|| self.most());
+        let proof = proof.filter(|&most| self.confined.is_below(most, total));
+        if proof.is_none() {
+            self.descend(false, out);
+            self.masks_bound = !self.confined.is_feasible(&self.classes, &self.payout);
+            if !self.masks_bound {
+                return false;
+            }
+        }
+        let most = proof.unwrap_or_else(|| self.most());
+        let (count, others) = (self.classes.count, self.classes.capacity.len());
+        self.payout.start(&self.tree, count, others, most);
         self.descend(true, out);
+        true
+    }
+
+    /// The most that the children of the root can get together, in CPUs. The
+    /// first split must follow: it goes on from the flow of that.
+    fn most(&mut self) -> f64 {
+        self.confined.most(&self.tree, &self.classes, &self.payout)
     }
 
     /// Splits what every group got among its children, from the root down.

@@ -5,10 +5,12 @@
 use std::ops::Range;
 
 use super::classes::Classes;
+use super::fill::{Filler, entitlement};
 use super::flow::{Carries, Network};
 use super::ladder::Ladder;
 use super::payout::Payout;
-use super::tree::{Kind, MIXED, Tree};
+use super::terminal::{Terminal, demand, list_terminals, satisfy};
+use super::tree::{MIXED, Tree};
 use super::units::{UNBOUNDED, cpus, units};
 use super::{Entitlements, Problem};
 
@@ -33,27 +35,13 @@ pub(super) struct Confined {
     regions: Vec<Range<usize>>,
     /// What enters at each node whatever the children of the group get.
     fixed: Vec<u64>,
+    filler: Filler,
     ladder: Ladder,
     /// Children of the group; those of a part are together.
     terminals: Vec<Terminal>,
     parts: Vec<Part>,
     /// Whether a part had to be divided since the regions were united.
     divided: bool,
-}
-
-/// Children of one group that are at the same node: all of one mask class, or
-/// one group.
-#[derive(Clone, Debug)]
-struct Terminal {
-    node: u32,
-    children: Range<usize>,
-    /// Where they are in the ladder.
-    rungs: Range<usize>,
-    /// What they could use, in units.
-    demand: u64,
-    /// The level that was tried last, and what they get at that, in units.
-    level: f64,
-    amount: u64,
 }
 
 /// Some of the terminals, and the region of the network that is theirs.
@@ -161,7 +149,16 @@ impl Confined {
     /// Splits `amount` among the tasks of one group. Returns what
     /// [`Confined::split`] does.
     pub fn split_flat(&mut self, classes: &Classes, amount: u64) -> f64 {
-        self.decide(classes, 0..self.terminals.len(), 0, amount)
+        self.parts.clear();
+        self.parts.push(Part {
+            terminals: 0..self.terminals.len(),
+            region: 0,
+            amount,
+            least: 0.0,
+        });
+        let mut highest = 0.0;
+        self.decide(classes, &mut highest);
+        highest
     }
 
     /// The level of each mask class in the last split of one group.
@@ -189,8 +186,9 @@ impl Confined {
     }
 
     /// The most that the children of the root can get together, in CPUs.
-    /// To be called after [`Confined::is_feasible`], before the first split.
-    pub fn most(&mut self, tree: &Tree, payout: &Payout) -> f64 {
+    /// To be called just before the first split.
+    pub fn most(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) -> f64 {
+        self.unite(classes);
         list_terminals(tree, payout, 0, &mut self.terminals);
         for terminal in &self.terminals {
             self.fixed[terminal.node as usize] = terminal.demand;
@@ -204,6 +202,12 @@ impl Confined {
         cpus(self.network.routed(&self.nodes))
     }
 
+    /// Whether `total` CPUs are so much more than the most there can be that no
+    /// rounding of shares makes them fit.
+    pub fn is_below(&self, most: f64, total: f64) -> bool {
+        units(most) + 2 * self.slack < units(total)
+    }
+
     /// Marks the mask classes, CPUs and groups that the marked mask classes
     /// could get to, by displacing others, in the flow of the outcome.
     pub fn spread(&mut self, marked: &mut [bool]) {
@@ -214,7 +218,6 @@ impl Confined {
     /// have CPUs to themselves.
     pub fn split(&mut self, mut split: Split<'_>) -> f64 {
         list_terminals(split.tree, split.payout, split.group, &mut self.terminals);
-        self.climb(split.tree);
         let mut amount = units(split.payout.total[split.group]);
         let (mut region, mut terminals) = (0, 0..self.terminals.len());
         if split.group != 0 {
@@ -222,53 +225,67 @@ impl Confined {
             self.fixed[node as usize] = 0;
             self.network.hand_on(node);
             region = self.network.region(node);
+            self.retire(node, region);
             let beyond;
             (terminals, beyond) = self.hand_out_beyond(node, &mut split);
             amount = amount.saturating_sub(beyond);
         }
-        let highest = self.decide(split.classes, terminals.clone(), region, amount);
+        let part = Part {
+            terminals: terminals.clone(),
+            region,
+            amount,
+            least: 0.0,
+        };
+        let level = self.first_level(&part, split.tree);
+        let mut highest = 0.0;
+        self.parts.clear();
+        self.apply(&part, level, split.classes, &mut highest);
+        if !self.parts.is_empty() {
+            self.climb(terminals.clone(), split.tree);
+            self.decide(split.classes, &mut highest);
+        }
         for terminal in &self.terminals[terminals] {
             split.hand_out(terminal, terminal.level);
         }
         highest
     }
 
-    /// Finds the levels of terminals that get `amount` units together, all in
-    /// one region. Returns the highest of those who have CPUs to themselves.
-    fn decide(
-        &mut self,
-        classes: &Classes,
-        terminals: Range<usize>,
-        region: u32,
-        amount: u64,
-    ) -> f64 {
-        self.parts.clear();
-        self.parts.push(Part {
-            terminals,
-            region,
-            amount,
-            least: 0.0,
-        });
-        let mut highest: f64 = 0.0;
+    /// Takes a node that nothing enters any more out of its region.
+    fn retire(&mut self, node: u32, region: u32) {
+        let nodes = &mut self.regions[region as usize];
+        let mut here = self.nodes[nodes.clone()].iter();
+        if let Some(at) = here.position(|&other| other == node) {
+            nodes.end -= 1;
+            self.nodes.swap(nodes.start + at, nodes.end);
+        }
+    }
+
+    /// Finds the levels of all parts, and the highest of those whose terminals
+    /// have CPUs to themselves.
+    fn decide(&mut self, classes: &Classes, highest: &mut f64) {
         while let Some(part) = self.parts.pop() {
             let level = self.level(&part);
-            let is_one = level.is_infinite() || part.terminals.len() == 1;
-            if self.carries(&part) || is_one || !self.divide(&part, level) {
-                self.settle(&part);
-                if self.has_cpus(&part, classes) {
-                    highest = highest.max(level);
-                }
+            self.apply(&part, level, classes, highest);
+        }
+    }
+
+    /// Settles a part at a level that its CPUs can carry, or else divides it.
+    fn apply(&mut self, part: &Part, level: f64, classes: &Classes, highest: &mut f64) {
+        let is_one = level.is_infinite() || part.terminals.len() == 1;
+        if self.carries(part) || is_one || !self.divide(part, level) {
+            self.settle(part);
+            if self.has_cpus(part, classes) {
+                *highest = highest.max(level);
             }
         }
-        highest
     }
 
     /// Sorts the children of the terminals into the ladder.
-    fn climb(&mut self, tree: &Tree) {
+    fn climb(&mut self, terminals: Range<usize>, tree: &Tree) {
         self.ladder.clear();
-        for terminal in &mut self.terminals {
-            let children = tree.children[terminal.children.clone()].iter();
-            terminal.rungs = self.ladder.add(children.map(|child| child.claim));
+        for terminal in &mut self.terminals[terminals] {
+            let claims = tree.claims(terminal.children.clone());
+            terminal.rungs = self.ladder.add(claims);
         }
     }
 
@@ -300,36 +317,59 @@ impl Confined {
         (0..here, given)
     }
 
+    /// As [`Confined::level`], of claims that are not sorted: most groups need
+    /// no other level.
+    fn first_level(&mut self, part: &Part, tree: &Tree) -> f64 {
+        let terminals = &mut self.terminals[part.terminals.clone()];
+        if demand(terminals) <= part.amount + self.slack {
+            return satisfy(terminals);
+        }
+        let children = terminals.iter().map(|terminal| terminal.children.clone());
+        let claims = children.flat_map(|children| tree.claims(children));
+        let level = self.filler.level(claims, cpus(part.amount)).level;
+        if level.is_infinite() {
+            return satisfy(terminals);
+        }
+        for terminal in terminals {
+            let claims = tree.claims(terminal.children.clone());
+            let amount: f64 = claims.map(|claim| entitlement(claim, level)).sum();
+            terminal.level = level;
+            terminal.amount = units(amount).min(terminal.demand);
+        }
+        level
+    }
+
     /// The level at which the part gets its amount, as far as masks let it, and
     /// what its terminals get at that.
     fn level(&mut self, part: &Part) -> f64 {
         let terminals = &mut self.terminals[part.terminals.clone()];
-        let level = if demand(terminals) <= part.amount + self.slack {
-            f64::INFINITY
-        } else {
-            let rungs = terminals.iter().map(|terminal| &terminal.rungs);
-            self.ladder.level(rungs, cpus(part.amount), part.least)
-        };
+        if demand(terminals) <= part.amount + self.slack {
+            return satisfy(terminals);
+        }
+        let rungs = terminals.iter().map(|terminal| &terminal.rungs);
+        let level = self.ladder.level(rungs, cpus(part.amount), part.least);
+        if level.is_infinite() {
+            return satisfy(terminals);
+        }
         for terminal in terminals {
+            let sum = self.ladder.at(&terminal.rungs, level);
+            let amount = units(sum.met + level * sum.limited);
             terminal.level = level;
-            terminal.amount = terminal.demand;
-            if level.is_finite() {
-                let sum = self.ladder.at(&terminal.rungs, level);
-                let amount = units(sum.met + level * sum.limited);
-                terminal.amount = amount.min(terminal.demand);
-            }
+            terminal.amount = amount.min(terminal.demand);
         }
         level
     }
 
     /// Whether the CPUs of the part can carry what its terminals get.
     fn carries(&mut self, part: &Part) -> bool {
+        let mut left = 0u64;
         for terminal in &self.terminals[part.terminals.clone()] {
             let amount = self.fixed[terminal.node as usize] + terminal.amount;
-            self.network.set_supply(terminal.node, amount);
+            left = left.saturating_add(self.network.set_supply(terminal.node, amount));
         }
         let nodes = &self.nodes[self.regions[part.region as usize].clone()];
-        self.network.run(nodes) <= self.slack
+        // All of it mostly flows already, as others that got less made room.
+        left == 0 || self.network.run(nodes) <= self.slack
     }
 
     /// Divides a part that its CPUs cannot carry: those who are short, in the
@@ -409,40 +449,6 @@ impl Split<'_> {
         let children = terminal.children.clone();
         self.payout
             .hand_out(self.tree, self.group, children, level, self.out);
-    }
-}
-
-/// What terminals could use together, in units.
-fn demand(terminals: &[Terminal]) -> u64 {
-    terminals
-        .iter()
-        .fold(0u64, |sum, terminal| sum.saturating_add(terminal.demand))
-}
-
-/// Lists the children of a group by node.
-fn list_terminals(tree: &Tree, payout: &Payout, group: usize, list: &mut Vec<Terminal>) {
-    list.clear();
-    let all = tree.children_of(group);
-    let mut start = all.start;
-    for children in tree.children[all].chunk_by(|a, b| a.class == b.class && a.class != MIXED) {
-        let end = start + children.len();
-        let node = match tree.kind(&children[0]) {
-            Kind::Group(group) if children[0].class == MIXED => payout.node[group],
-            _ => children[0].class,
-        };
-        let demand = children.iter().fold(0u64, |sum, child| {
-            sum.saturating_add(units(child.claim.demand))
-        });
-        let demand = demand.min(UNBOUNDED);
-        list.push(Terminal {
-            node,
-            children: start..end,
-            rungs: 0..0,
-            demand,
-            level: 0.0,
-            amount: 0,
-        });
-        start = end;
     }
 }
 

@@ -6,6 +6,10 @@
 //! The network can be cut into regions, which then are networks of their own: an
 //! arc from one region to another carries what it did.
 
+mod search;
+
+use search::Scope;
+
 /// The distance of a node that no supply is left for.
 const UNREACHED: u32 = u32::MAX;
 
@@ -21,6 +25,9 @@ pub(super) struct Network {
     start: Vec<u32>,
     /// Where those end that may still carry something, but for where they begin.
     end: Vec<u32>,
+    /// Where the arcs that were added from each node end; where there are none,
+    /// past all.
+    forth: Vec<u32>,
     arcs: Vec<Arc>,
     /// What each arc can carry; its twin in the other direction: nothing.
     capacity: Vec<u64>,
@@ -36,6 +43,9 @@ pub(super) struct Network {
     /// How many at its start have supply left, or had before it was pushed.
     sources: usize,
     path: Vec<u32>,
+    scope: Scope,
+    /// Whether the scope of the last search left arcs out.
+    left_out: bool,
 }
 
 /// What every flow carries over an arc, as far as cuts tell.
@@ -106,6 +116,8 @@ impl Network {
         self.arcs.resize(2 * self.added.len(), Arc::default());
         self.capacity.clear();
         self.capacity.resize(2 * self.added.len(), 0);
+        self.forth.clear();
+        self.forth.resize(nodes, u32::MAX);
         for &(from, to, capacity) in &self.added {
             let forth = self.start[from as usize + 1];
             self.start[from as usize + 1] += 1;
@@ -115,6 +127,7 @@ impl Network {
             self.arcs[forth as usize] = arc(to, back);
             self.arcs[back as usize] = arc(from, forth);
             self.capacity[forth as usize] = capacity;
+            self.forth[from as usize] = forth + 1;
         }
         self.start.truncate(nodes + 1);
         self.unite();
@@ -154,17 +167,18 @@ impl Network {
     }
 
     /// Has this much enter at a node. If that is less than before, what no
-    /// longer enters no longer flows.
-    pub fn set_supply(&mut self, node: u32, amount: u64) {
+    /// longer enters no longer flows. Returns what of it has found no way yet.
+    pub fn set_supply(&mut self, node: u32, amount: u64) -> u64 {
         let at = node as usize;
         let before = std::mem::replace(&mut self.supply[at], amount);
         if amount >= before {
             self.supply_left[at] += amount - before;
-            return;
+        } else {
+            let unrouted = self.supply_left[at].min(before - amount);
+            self.supply_left[at] -= unrouted;
+            self.withdraw(node, before - amount - unrouted);
         }
-        let unrouted = self.supply_left[at].min(before - amount);
-        self.supply_left[at] -= unrouted;
-        self.withdraw(node, before - amount - unrouted);
+        self.supply_left[at]
     }
 
     /// Takes what found no way at a node out of its supply, and returns the rest.
@@ -211,20 +225,6 @@ impl Network {
                 false => Carries::Nothing,
             }
         })
-    }
-
-    /// Makes the flow a maximum flow among these nodes, all those of one region.
-    /// Returns the supply that finds no way.
-    pub fn run(&mut self, nodes: &[u32]) -> u64 {
-        while self.measure(nodes) {
-            // Those that have supply left are the first in the queue.
-            for at in 0..self.sources {
-                self.push_from(self.queue[at]);
-            }
-        }
-        let left = self.queue[..self.sources].iter();
-        let left = left.map(|&node| self.supply_left[node as usize]);
-        left.fold(0, u64::saturating_add)
     }
 
     /// The supply that has found a way, of these nodes.
@@ -286,163 +286,5 @@ impl Network {
                 }
             }
         }
-    }
-
-    /// Has this much less flow from a node to wherever it leaves. Arcs lead from
-    /// groups to what is in them and on to CPUs, so nothing flows in circles.
-    fn withdraw(&mut self, source: u32, amount: u64) {
-        let mut left = amount;
-        self.path.clear();
-        let mut node = source;
-        while left > 0 {
-            let at = node as usize;
-            let leaving = self.drain[at] - self.drain_left[at];
-            if leaving == 0 {
-                let Some(arc) = self.carrying(node) else {
-                    return;
-                };
-                self.path.push(arc);
-                node = self.arcs[arc as usize].to;
-                continue;
-            }
-            let flow = |&arc: &u32| self.arcs[self.arcs[arc as usize].twin as usize].left;
-            let amount = self.path.iter().map(flow).fold(left.min(leaving), u64::min);
-            self.drain_left[at] += amount;
-            for &arc in &self.path {
-                let twin = self.arcs[arc as usize].twin;
-                self.arcs[arc as usize].left += amount;
-                self.arcs[twin as usize].left -= amount;
-            }
-            left -= amount;
-            self.path.clear();
-            node = source;
-        }
-    }
-
-    /// An arc in which something flows from a node, inside its region.
-    fn carrying(&self, node: u32) -> Option<u32> {
-        let from = node as usize;
-        let mut arcs = self.start[from]..self.start[from + 1];
-        arcs.find(|&at| {
-            let arc = &self.arcs[at as usize];
-            arc.left < self.capacity[at as usize] && self.region(arc.to) == self.region(node)
-        })
-    }
-
-    /// Measures distances. Returns whether supply that is left gets anywhere.
-    fn measure(&mut self, nodes: &[u32]) -> bool {
-        self.queue.clear();
-        let Some(&first) = nodes.first() else {
-            self.sources = 0;
-            return false;
-        };
-        let region = self.region(first);
-        for &node in nodes {
-            let at = node as usize;
-            self.spots[at].distance = UNREACHED;
-            if self.supply_left[at] > 0 {
-                self.spots[at].distance = 0;
-                self.next[at] = self.start[at];
-                self.queue.push(node);
-            }
-        }
-        self.sources = self.queue.len();
-        // Nodes farther than the nearest drain are of no use in this round.
-        let mut nearest_drain = UNREACHED;
-        let mut at = 0;
-        while let Some(&node) = self.queue.get(at) {
-            at += 1;
-            let from = node as usize;
-            let distance = self.spots[from].distance;
-            if distance >= nearest_drain {
-                break;
-            }
-            if self.drain_left[from] > 0 {
-                nearest_drain = distance;
-            }
-            let new = Spot {
-                region,
-                distance: UNREACHED,
-            };
-            for arc in &self.arcs[self.start[from] as usize..self.end[from] as usize] {
-                let spot = &mut self.spots[arc.to as usize];
-                if arc.left > 0 && *spot == new {
-                    spot.distance = distance + 1;
-                    self.next[arc.to as usize] = self.start[arc.to as usize];
-                    self.queue.push(arc.to);
-                }
-            }
-        }
-        nearest_drain != UNREACHED
-    }
-
-    /// Pushes supply of a node along shortest paths until none is left or
-    /// there are no more.
-    fn push_from(&mut self, source: u32) {
-        self.path.clear();
-        let mut node = source;
-        loop {
-            if self.drain_left[node as usize] > 0 {
-                node = self.push(source, node);
-                if self.supply_left[source as usize] == 0 {
-                    return;
-                }
-            } else if let Some(arc) = self.forward(node) {
-                self.path.push(arc);
-                node = self.arcs[arc as usize].to;
-            } else {
-                let Some(arc) = self.path.pop() else { return };
-                node = self.tail(arc);
-                self.next[node as usize] += 1;
-            }
-        }
-    }
-
-    /// The next arc that leads from a node one step farther from the sources.
-    fn forward(&mut self, node: u32) -> Option<u32> {
-        let from = node as usize;
-        let Spot { region, distance } = self.spots[from];
-        let farther = Spot {
-            region,
-            distance: distance + 1,
-        };
-        let (next, end) = (self.next[from], self.end[from]);
-        let arcs = &self.arcs[next as usize..end as usize];
-        let leads = |arc: &Arc| arc.left > 0 && self.spots[arc.to as usize] == farther;
-        let found = arcs.iter().position(leads).map(|place| next + place as u32);
-        self.next[from] = found.unwrap_or(end);
-        found
-    }
-
-    /// Pushes what it can along the path into the drain of its last node.
-    /// Leaves the path up to where it is full and returns its last node.
-    fn push(&mut self, source: u32, last: u32) -> u32 {
-        let room = self
-            .path
-            .iter()
-            .map(|&arc| self.arcs[arc as usize].left)
-            .min();
-        let amount = self.supply_left[source as usize]
-            .min(self.drain_left[last as usize])
-            .min(room.unwrap_or(u64::MAX));
-        self.supply_left[source as usize] -= amount;
-        self.drain_left[last as usize] -= amount;
-        let mut full = None;
-        for (step, &arc) in self.path.iter().enumerate() {
-            let twin = self.arcs[arc as usize].twin;
-            self.arcs[arc as usize].left -= amount;
-            self.arcs[twin as usize].left += amount;
-            if full.is_none() && self.arcs[arc as usize].left == 0 {
-                full = Some(step);
-            }
-        }
-        let Some(full) = full else { return last };
-        let tail = self.tail(self.path[full]);
-        self.path.truncate(full);
-        tail
-    }
-
-    fn tail(&self, arc: u32) -> u32 {
-        self.arcs[self.arcs[arc as usize].twin as usize].to
     }
 }

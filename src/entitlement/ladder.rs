@@ -87,7 +87,7 @@ impl Ladder {
             last += size as usize;
             self.start.push(last);
         }
-        self.keys.clear();
+        // Every place is written below.
         self.keys.resize(last, (0, 0.0));
         for (list, claim) in claims {
             if list < sizes.len() {

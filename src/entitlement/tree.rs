@@ -2,6 +2,8 @@
 //! The tree of groups: who is in whom, and how much each group could use.
 //! Never decides who gets what.
 
+use std::ops::Range;
+
 use super::classes::{Classes, NOWHERE};
 use super::fill::Claim;
 use super::units::{UNBOUNDED, cpus, units};
@@ -20,6 +22,12 @@ pub(super) struct Child {
     /// Place in the problem's tasks, or, past those, in its groups.
     id: u32,
 }
+
+const NOBODY: Child = Child {
+    claim: Claim::NONE,
+    class: NOWHERE,
+    id: 0,
+};
 
 /// A child as one or the other.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +55,10 @@ pub(super) struct Tree {
     tasks: u32,
     parent: Vec<u32>,
     depth: Vec<u32>,
-    by_class: Vec<u32>,
-    counts: Vec<u32>,
+    /// The children by class, each with the group it is in.
+    by_class: Vec<(u32, Child)>,
+    /// Where those of each class begin, the last being `MIXED`.
+    class_start: Vec<u32>,
 }
 
 impl Tree {
@@ -67,7 +77,7 @@ impl Tree {
         self.measure_depth();
         self.add_up(problem, classes);
         self.sort_by_class(problem, classes);
-        self.sort_by_group(problem);
+        self.sort_by_group();
     }
 
     /// Number of groups, at least 1.
@@ -76,8 +86,13 @@ impl Tree {
     }
 
     /// Where the children of a group are in `children`.
-    pub fn children_of(&self, group: usize) -> std::ops::Range<usize> {
+    pub fn children_of(&self, group: usize) -> Range<usize> {
         self.start[group] as usize..self.start[group + 1] as usize
+    }
+
+    /// The claims of these children.
+    pub fn claims(&self, children: Range<usize>) -> impl Iterator<Item = Claim> + Clone {
+        self.children[children].iter().map(|child| child.claim)
     }
 
     /// What a child is.
@@ -140,12 +155,20 @@ impl Tree {
             .sort_unstable_by_key(|&group| (depth[group as usize], group));
     }
 
-    /// Computes what the groups could use, from the leaves up.
+    /// Computes what the groups could use, from the leaves up, and counts their
+    /// children.
     fn add_up(&mut self, problem: &Problem<'_>, classes: &Classes) {
         let count = self.len();
         for amounts in [&mut self.sum, &mut self.demand] {
             amounts.clear();
             amounts.resize(count, 0);
+        }
+        for (counts, len) in [
+            (&mut self.start, count + 2),
+            (&mut self.class_start, classes.count + 2),
+        ] {
+            counts.clear();
+            counts.resize(len, 0);
         }
         self.class.clear();
         self.class.resize(count, NOWHERE);
@@ -175,7 +198,11 @@ impl Tree {
         }
     }
 
+    /// Adds a child to a group.
     fn add(&mut self, group: usize, class: u32, demand: u64) {
+        let mixed = self.class_start.len() - 2;
+        self.start[group + 2] += 1;
+        self.class_start[(class as usize).min(mixed) + 1] += 1;
         self.sum[group] = (self.sum[group] + demand).min(UNBOUNDED);
         self.class[group] = match self.class[group] {
             NOWHERE => class,
@@ -192,88 +219,55 @@ impl Tree {
         .sane()
     }
 
-    /// Puts the ids of all children in order of class, by counting.
+    /// Puts all children in order of class, tasks before groups.
     fn sort_by_class(&mut self, problem: &Problem<'_>, classes: &Classes) {
-        let key = |class: u32| match class {
-            MIXED => classes.count,
-            class => class as usize,
-        };
-        let class_of_group = &self.class;
-        let all = || {
-            let tasks = problem.tasks.iter().map(|task| classes.of(task.mask));
-            let groups = class_of_group.iter().enumerate();
-            // The root is nobody's child.
-            let groups = groups.map(|(group, &class)| if group == 0 { NOWHERE } else { class });
-            (0..)
-                .zip(tasks.chain(groups))
-                .filter(|&(_, class)| class != NOWHERE)
-        };
-        self.counts.clear();
-        self.counts.resize(classes.count + 2, 0);
-        for (_, class) in all() {
-            self.counts[key(class) + 1] += 1;
-        }
-        for at in 1..self.counts.len() {
-            self.counts[at] += self.counts[at - 1];
-        }
-        self.by_class.clear();
-        self.by_class
-            .resize(self.counts[classes.count + 1] as usize, 0);
-        for (id, class) in all() {
-            let next = &mut self.counts[key(class)];
-            self.by_class[*next as usize] = id;
+        accumulate(&mut self.class_start);
+        let mut next = std::mem::take(&mut self.class_start);
+        let mut by_class = std::mem::take(&mut self.by_class);
+        // Every place is written below.
+        by_class.resize(next[classes.count + 1] as usize, (0, NOBODY));
+        let mut put = |group, child: Child| {
+            let next = &mut next[(child.class as usize).min(classes.count)];
+            by_class[*next as usize] = (group, child);
             *next += 1;
+        };
+        let count = self.len();
+        for (id, task) in (0..).zip(problem.tasks) {
+            let (class, claim) = (classes.of(task.mask), task.claim().sane());
+            if class != NOWHERE {
+                put(home(task.group, count) as u32, Child { claim, class, id });
+            }
         }
-        // Each count is now the end of its class.
+        // The root is nobody's child.
+        for group in 1..count {
+            let (class, claim) = (self.class[group], self.claim(problem, group));
+            let id = self.tasks + group as u32;
+            if class != NOWHERE {
+                put(self.parent[group], Child { claim, class, id });
+            }
+        }
+        (self.class_start, self.by_class) = (next, by_class);
     }
 
     /// Puts the children in order of group, and of class inside it.
-    fn sort_by_group(&mut self, problem: &Problem<'_>) {
-        let count = self.len();
-        let (tasks, parent) = (self.tasks as usize, &self.parent);
-        let group_of = |id: u32| match problem.tasks.get(id as usize) {
-            Some(task) => home(task.group, count),
-            None => parent[id as usize - tasks] as usize,
-        };
-        self.start.clear();
-        self.start.resize(count + 2, 0);
-        for &id in &self.by_class {
-            self.start[group_of(id) + 2] += 1;
-        }
-        for at in 2..self.start.len() {
-            self.start[at] += self.start[at - 1];
-        }
-        let mut children = std::mem::take(&mut self.children);
-        children.clear();
-        children.resize(
-            self.by_class.len(),
-            Child {
-                claim: Claim::NONE,
-                class: NOWHERE,
-                id: 0,
-            },
-        );
-        let (mut class, mut end) = (0, self.counts.first().copied().unwrap_or(0));
-        for (at, &id) in (0..).zip(&self.by_class) {
-            while at >= end {
-                class += 1;
-                end = self.counts[class];
-            }
-            let mixed = class + 2 == self.counts.len();
-            let claim = match problem.tasks.get(id as usize) {
-                Some(task) => task.claim().sane(),
-                None => self.claim(problem, id as usize - tasks),
-            };
-            let next = &mut self.start[group_of(id) + 1];
-            children[*next as usize] = Child {
-                claim,
-                class: if mixed { MIXED } else { class as u32 },
-                id,
-            };
+    fn sort_by_group(&mut self) {
+        accumulate(&mut self.start);
+        self.children.resize(self.by_class.len(), NOBODY);
+        for &(group, child) in &self.by_class {
+            let next = &mut self.start[group as usize + 1];
+            self.children[*next as usize] = child;
             *next += 1;
         }
-        self.start.truncate(count + 1);
-        self.children = children;
+        self.start.truncate(self.len() + 1);
+    }
+}
+
+/// Turns counts, each one place late, into where those counted begin.
+fn accumulate(counts: &mut [u32]) {
+    let mut sum = 0;
+    for count in counts {
+        sum += *count;
+        *count = sum;
     }
 }
 

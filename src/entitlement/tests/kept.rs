@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use super::random::{SMALL, instance, weight};
+use super::random::{SMALL, Size, instance, weight};
 use super::{Instance, claim};
 use crate::entitlement::fill::Filler;
 use crate::entitlement::flow::Network;
@@ -84,6 +84,30 @@ proptest! {
                 prop_assert_eq!(kept.is_short(node), fresh.is_short(node));
             }
         }
+    }
+
+    /// After a round in which masks stood in the way another order is tried.
+    #[test]
+    fn the_second_round_is_the_first_again(instance in instance(SMALL)) {
+        let (mut solver, mut out) = (Solver::default(), Entitlements::default());
+        for _ in 0..3 {
+            solver.solve(&instance.problem(), &mut out);
+            prop_assert_eq!(&out, &instance.solve());
+        }
+    }
+
+    /// In a group, levels are those of unsorted claims until masks divide it;
+    /// without groups, all claims are sorted.
+    #[test]
+    fn a_group_around_all_changes_nothing(flat in instance(Size { groups: 0, ..SMALL })) {
+        let mut grouped = flat.clone();
+        let group = grouped.group(GroupId::ROOT, 100.0, f64::INFINITY);
+        grouped.tasks.iter_mut().for_each(|task| task.group = group);
+        let (flat, grouped) = (flat.solve(), grouped.solve());
+        for (a, b) in flat.shares.iter().zip(&grouped.shares) {
+            prop_assert!((a - b).abs() < 1e-9, "{a} is not {b}");
+        }
+        prop_assert_eq!(flat.wanted, grouped.wanted);
     }
 
     /// The classes of the last round are right for the next only if masks and

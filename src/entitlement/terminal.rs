@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Children of a group as a network sees them: together where they are at one node.
+//! Never decides a level.
+
+use std::ops::Range;
+
+use super::payout::Payout;
+use super::tree::{Kind, MIXED, Tree};
+use super::units::{UNBOUNDED, units};
+
+/// Children of one group that are at the same node: all of one mask class, or
+/// one group.
+#[derive(Clone, Debug)]
+pub(super) struct Terminal {
+    pub node: u32,
+    pub children: Range<usize>,
+    /// Where they are in the ladder.
+    pub rungs: Range<usize>,
+    /// What they could use, in units.
+    pub demand: u64,
+    /// The level that was tried last, and what they get at that, in units.
+    pub level: f64,
+    pub amount: u64,
+}
+
+/// Gives terminals all they could use. Returns the level that does.
+pub(super) fn satisfy(terminals: &mut [Terminal]) -> f64 {
+    for terminal in terminals {
+        terminal.level = f64::INFINITY;
+        terminal.amount = terminal.demand;
+    }
+    f64::INFINITY
+}
+
+/// What terminals could use together, in units.
+pub(super) fn demand(terminals: &[Terminal]) -> u64 {
+    terminals
+        .iter()
+        .fold(0u64, |sum, terminal| sum.saturating_add(terminal.demand))
+}
+
+/// Lists the children of a group by node.
+pub(super) fn list_terminals(tree: &Tree, payout: &Payout, group: usize, list: &mut Vec<Terminal>) {
+    list.clear();
+    let all = tree.children_of(group);
+    let mut start = all.start;
+    for children in tree.children[all].chunk_by(|a, b| a.class == b.class && a.class != MIXED) {
+        let end = start + children.len();
+        let node = match tree.kind(&children[0]) {
+            Kind::Group(group) if children[0].class == MIXED => payout.node[group],
+            _ => children[0].class,
+        };
+        let demand = children.iter().fold(0u64, |sum, child| {
+            sum.saturating_add(units(child.claim.demand))
+        });
+        let demand = demand.min(UNBOUNDED);
+        list.push(Terminal {
+            node,
+            children: start..end,
+            rungs: 0..0,
+            demand,
+            level: 0.0,
+            amount: 0,
+        });
+        start = end;
+    }
+}
