@@ -352,17 +352,24 @@ impl World {
         self.enqueue(from, task, 0);
     }
 
-    /// The stopper thread takes a running task off a CPU it may not use.
+    /// The stopper thread takes a task that ran off a CPU it may not use. It may
+    /// have been preempted meanwhile, and wait there.
     pub(super) fn push_running(&mut self, cpu: u32, task: TaskId) {
         let t = &self.tasks[task as usize];
-        if t.state != State::Running || t.cpu() != cpu || t.may_use(cpu) {
+        if t.cpu() != cpu || t.may_use(cpu) {
             return;
         }
-        self.charge_slice(cpu);
-        self.cpus[cpu as usize].is_switching = true;
-        self.put(cpu, task, 0);
-        self.push_queued(cpu, task);
-        self.schedule(cpu);
+        match t.state {
+            State::Running => {
+                self.charge_slice(cpu);
+                self.cpus[cpu as usize].is_switching = true;
+                self.put(cpu, task, 0);
+                self.push_queued(cpu, task);
+                self.schedule(cpu);
+            }
+            State::Queued => self.push_queued(cpu, task),
+            _ => (),
+        }
     }
 
     /// Disables or enables the migration of a task that runs.
