@@ -2,7 +2,7 @@
 //! The kernel's log, from a given moment on, searched for trouble.
 //! Never clears or writes it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -11,9 +11,18 @@ use anyhow::{Context, Result};
 /// Longest record /dev/kmsg gives (the kernel's PRINTK_MESSAGE_MAX with room to spare).
 const RECORD_BYTES: usize = 16 * 1024;
 
+/// Where kernels warn once of a direct insertion that they forgot to forget: that of a
+/// task which woke while a scheduler was being unloaded. It is harmless, any scheduler
+/// that inserts in ops.select_cpu meets it, and commit 7e0ffb72de8a has mended it; see
+/// <https://github.com/sched-ext/scx/issues/2758>.
+const FORGOTTEN_INSERTION: &str = "scx_dsq_insert_commit";
+/// The first release with that commit: from then on the warning is ours.
+const MENDED_IN: (u32, u32) = (7, 1);
+
 /// A place in the kernel's log.
 pub struct KernelLog {
     file: File,
+    forgets_insertions: bool,
 }
 
 impl KernelLog {
@@ -28,7 +37,12 @@ impl KernelLog {
             .open("/dev/kmsg")
             .context("opening /dev/kmsg (needs root)")?;
         file.seek(SeekFrom::End(0)).context("seeking /dev/kmsg")?;
-        Ok(Self { file })
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")
+            .context("reading the kernel's release")?;
+        Ok(Self {
+            file,
+            forgets_insertions: forgets_insertions(&release),
+        })
     }
 
     /// Messages since the last call that tell of trouble: warnings, bugs, stalls, sched_ext errors.
@@ -43,7 +57,8 @@ impl KernelLog {
                 Ok(length) => {
                     let text = String::from_utf8_lossy(&record[..length]);
                     let message = message_of(&text);
-                    if is_trouble(message) {
+                    let known = self.forgets_insertions && message.contains(FORGOTTEN_INSERTION);
+                    if is_trouble(message) && !known {
                         trouble.push(message.to_owned());
                     }
                 }
@@ -62,6 +77,15 @@ fn message_of(record: &str) -> &str {
     text.lines().next().unwrap_or("")
 }
 
+/// Whether the kernel of this release has the bug above. One that cannot be read has not.
+fn forgets_insertions(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-', '+']).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < MENDED_IN,
+        _ => false,
+    }
+}
+
 fn is_trouble(message: &str) -> bool {
     let from_sched_ext = message.contains("sched_ext") || message.contains("scx");
     let stall_or_error = message.contains("stall") || message.contains("error");
@@ -74,7 +98,21 @@ fn is_trouble(message: &str) -> bool {
 
 #[cfg(test)]
 mod unit {
-    use super::{is_trouble, message_of};
+    use super::{forgets_insertions, is_trouble, message_of};
+
+    #[test]
+    fn kernels_that_forget_insertions_are_known_by_their_release() {
+        for (release, forgets) in [
+            ("6.18.15+deb13-cloud-amd64", true),
+            ("7.0.13+deb13-cloud-amd64", true),
+            ("7.1-rc1", false),
+            ("7.2.6", false),
+            ("10.0", false),
+            ("?", false),
+        ] {
+            assert_eq!(forgets_insertions(release), forgets, "{release}");
+        }
+    }
 
     #[test]
     fn trouble_is_told_from_routine() {

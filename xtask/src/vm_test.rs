@@ -262,11 +262,13 @@ fn boot_for(group: &Group, tests: &[Test], names: &[&str]) -> Result<Boot> {
         append: String::new(),
         script: format!("exec guest-test run {}\n", names.join(" ")).into_bytes(),
         files: Vec::new(),
+        // By its first test too: a second try must not write over what the first said.
         log_name: format!(
-            "test-{}-{}-{}",
+            "test-{}-{}-{}-{}",
             group.series,
             group.topology,
-            group.clock.name()
+            group.clock.name(),
+            names.first().unwrap_or(&"none")
         ),
     })
 }
