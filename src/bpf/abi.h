@@ -142,6 +142,8 @@ struct ballast_domain {
 	ballast_u32 nr_cpus;
 	/* of those, online; 0: nothing may be placed here */
 	ballast_u32 nr_online;
+	/* of those, idle, or claimed a moment ago */
+	ballast_u32 nr_idle;
 } __attribute__((aligned(64)));
 
 enum ballast_cpu_flags {
@@ -182,7 +184,9 @@ struct ballast_node {
 	/* its domains are first_domain .. first_domain + nr_domains */
 	ballast_u32 first_domain;
 	ballast_u32 nr_domains;
-};
+	/* of its CPUs, idle, or claimed a moment ago */
+	ballast_u32 nr_idle;
+} __attribute__((aligned(64)));
 
 /* Argument and result of the program `ballast_beat`. */
 struct ballast_beat_args {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * account.bpf.h owns sums of time: in a task's row how long it ran, waited and
- * slept, in a CPU's how long it idled. It must never average or decide: that is
- * the daemon's part.
+ * slept, in a CPU's how long it idled; and how many CPUs idle. It must never average
+ * or decide: that is the daemon's part.
  */
 #ifndef BALLAST_ACCOUNT_BPF_H
 #define BALLAST_ACCOUNT_BPF_H
@@ -39,6 +39,21 @@ static __always_inline void enter_state(struct ballast_row *row, u32 state, u64 
 	row->since_state = (since_ns + spent_ns) << BALLAST_STATE_BITS | state;
 }
 
+/*
+ * The counts spare those who look for an idle CPU where there is none the search: the
+ * kernel's is most of a wake-up's cost.
+ */
+static __always_inline void count_idle(const struct ballast_cpu *cpu, s32 more)
+{
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	struct ballast_node *node = node_at(cpu->node);
+
+	if (domain)
+		__sync_fetch_and_add(&domain->nr_idle, more);
+	if (node)
+		__sync_fetch_and_add(&node->nr_idle, more);
+}
+
 /* @cpu begins or ceases to idle. A reader in between misses a spell of idleness once. */
 static __always_inline void note_idle(struct ballast_cpu *cpu, bool idle, u64 now)
 {
@@ -46,6 +61,7 @@ static __always_inline void note_idle(struct ballast_cpu *cpu, bool idle, u64 no
 
 	if (idle == (since_ns != 0))
 		return;
+	count_idle(cpu, idle ? 1 : -1);
 	if (idle) {
 		cpu->idle_since_ns = now ?: 1;
 		return;

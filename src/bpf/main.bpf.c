@@ -482,6 +482,8 @@ void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 		restart_for(cpu_id);
 		return;
 	}
+	/* Nobody says that it idles; that it does not it says at its next tick. */
+	note_idle(cpu, true, scx_bpf_now());
 	__sync_fetch_and_or(&cpu->flags, BALLAST_CPU_ONLINE);
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);

@@ -34,19 +34,6 @@ static __always_inline s32 idle_cpu_in(struct task_struct *p, s32 prev_cpu, u64 
 	return cpu;
 }
 
-static __always_inline bool has_idle(struct bpf_cpumask *mask)
-{
-	const struct cpumask *idle;
-	bool some;
-
-	if (!mask)
-		return false;
-	idle = scx_bpf_get_idle_cpumask();
-	some = bpf_cpumask_intersects(idle, cast_mask(mask));
-	scx_bpf_put_idle_cpumask(idle);
-	return some;
-}
-
 /* The domain has had more work than CPUs for as long as a far steal takes. */
 static __always_inline bool past_capacity(const struct ballast_domain *domain, u64 now)
 {
@@ -65,22 +52,23 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 	struct ballast_domain *domain = domain_at(domain_id);
 	struct ballast_node *node;
 	struct bpf_cpumask *mask;
+	u32 i, id;
 	u64 now;
 	s32 cpu;
-	u32 i;
 
-	/* Where none is idle, finding that out by a search is most of a wake-up's cost. */
+	if (!domain)
+		return -EBUSY;
 	mask = domain_mask(domain_id);
-	cpu = has_idle(mask) ? idle_cpu_in(p, prev_cpu, wake_flags, mask) : -EBUSY;
+	cpu = domain->nr_idle ? idle_cpu_in(p, prev_cpu, wake_flags, mask) : -EBUSY;
 	if (cpu >= 0) {
 		count(BALLAST_STAT_WAKE_IDLE_DOMAIN);
 		return cpu;
 	}
-	if (!domain || !direct_greedy)
+	if (!direct_greedy)
 		return -EBUSY;
 	/* Not sync: the waker's CPU was considered within the domain. */
 	node = node_at(domain->node);
-	if (node && node->nr_domains > 1) {
+	if (node && node->nr_domains > 1 && node->nr_idle) {
 		cpu = idle_cpu_in(p, prev_cpu, 0, direct_mask(domain->node));
 		if (cpu >= 0) {
 			count(BALLAST_STAT_WAKE_IDLE_NODE);
@@ -93,8 +81,11 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
-		mask = direct_mask(nearest_node(domain->node, i));
-		cpu = has_idle(mask) ? idle_cpu_in(p, prev_cpu, 0, mask) : -EBUSY;
+		id = nearest_node(domain->node, i);
+		node = node_at(id);
+		if (!node || !node->nr_idle)
+			continue;
+		cpu = idle_cpu_in(p, prev_cpu, 0, direct_mask(id));
 		if (cpu >= 0) {
 			count(BALLAST_STAT_WAKE_IDLE_NUMA);
 			return cpu;

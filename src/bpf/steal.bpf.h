@@ -108,16 +108,27 @@ static __noinline bool steal(s32 cpu_id, u64 now)
 	return false;
 }
 
-static __always_inline bool kick_idle_in(struct bpf_cpumask *mask)
+/* Wake an idle CPU of @mask, if one of the @nr_idle around it is in it. */
+static __always_inline bool kick_idle_in(struct bpf_cpumask *mask, u32 nr_idle)
 {
 	s32 cpu;
 
-	if (!mask)
+	if (!mask || !nr_idle)
 		return false;
 	cpu = scx_bpf_pick_idle_cpu(cast_mask(mask), 0);
 	if (cpu < 0)
 		return false;
 	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+	return true;
+}
+
+static __always_inline bool kick_idle_on(u32 node_id)
+{
+	struct ballast_node *node = node_at(node_id);
+
+	if (!node || !kick_idle_in(kick_mask(node_id), node->nr_idle))
+		return false;
+	count(BALLAST_STAT_HELP_KICKS);
 	return true;
 }
 
@@ -134,26 +145,22 @@ static __noinline bool call_help(u32 domain_id, u64 now)
 
 	if (!domain)
 		return false;
-	if (kick_idle_in(domain_mask(domain_id)))
+	if (kick_idle_in(domain_mask(domain_id), domain->nr_idle))
 		return true;
 	if (!greedy_threshold || !domain->queued_since_ns)
 		return false;
 	age_ns = elapsed_ns(domain->queued_since_ns, now);
 	if (age_ns < patience(steal_after_node_ns))
 		return false;
-	if (kick_idle_in(kick_mask(domain->node))) {
-		count(BALLAST_STAT_HELP_KICKS);
+	if (kick_idle_on(domain->node))
 		return true;
-	}
 	if (!greedy_threshold_x_numa || age_ns < patience(steal_after_numa_ns))
 		return false;
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
-		if (kick_idle_in(kick_mask(nearest_node(domain->node, i)))) {
-			count(BALLAST_STAT_HELP_KICKS);
+		if (kick_idle_on(nearest_node(domain->node, i)))
 			return true;
-		}
 	}
 	return false;
 }
@@ -187,7 +194,7 @@ static __always_inline void check_queue(u32 domain_id, u64 now)
 		return;
 	/* Their own CPU may be taken by a class above ours. */
 	if (domain->nr_confined_queued)
-		kick_idle_in(domain_mask(domain_id));
+		kick_idle_in(domain_mask(domain_id), domain->nr_idle);
 	if (!scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
 		domain->queued_since_ns = 0;
 		return;

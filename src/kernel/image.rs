@@ -101,6 +101,7 @@ impl Tables {
             id: node.id.0,
             first_domain: node.first_domain.0,
             nr_domains: node.nr_domains,
+            nr_idle: 0,
         };
         let order = |index| by_distance(layout, index).into_iter();
         Ok(Tables {
