@@ -228,9 +228,10 @@ static __always_inline void task_begin(struct task_struct *p)
 	clock = clock_at(tctx->clock);
 	begin_row(p, tctx, scx_bpf_now());
 	note_weight(p, tctx);
-	/* In debt for its first slice: a flood of newcomers must not pass the rest. */
-	tctx->vruntime = clock ? clock->vtime + slice_vtime(tctx->weight) : 0;
+	/* In debt for half a slice: a flood of newcomers must not pass the rest. */
+	tctx->vruntime = clock ? clock->vtime + slice_vtime(tctx->weight) / 2 : 0;
 	tctx->burst_ns = slice_ns;
+	tctx->slept = false;
 	note_whole_domain(p, tctx, row_at(tctx->slot));
 }
 

@@ -89,6 +89,8 @@ struct task_ctx {
 	u32 hotplug_seen;
 	/* may use every CPU of `domain` */
 	bool whole_domain;
+	/* has slept since it came, so that its burst is known */
+	bool slept;
 	/* waits in a queue with a clock, or was taken from one */
 	bool queued;
 };

@@ -193,10 +193,14 @@ static __always_inline u64 charge(struct task_ctx *tctx, u64 now)
 	return ran_ns;
 }
 
-/* The burst has ended: the task goes to sleep. */
+/*
+ * The burst has ended: the task goes to sleep. Its first says more than what was
+ * assumed before: a thread that waits for timers would else come late several times.
+ */
 static __always_inline void end_burst(struct task_ctx *tctx)
 {
-	tctx->burst_ns = (3 * tctx->burst_ns + tctx->ran_ns) / 4;
+	tctx->burst_ns = tctx->slept ? (3 * tctx->burst_ns + tctx->ran_ns) / 4 : tctx->ran_ns;
+	tctx->slept = true;
 	tctx->ran_ns = 0;
 	tctx->slice_used_ns = 0;
 }
