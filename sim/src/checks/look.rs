@@ -50,7 +50,7 @@ impl World {
         // A lost kick is work not conserved, and asked for; a patrol heals it.
         let quiet = self.quiet_from().saturating_add(PATROL_NS);
         let lost = self.faults.lost_kicks > 0.0 && self.now < quiet;
-        let idle: Vec<(u32, Ns)> = (self.idling.iter())
+        let idle: Vec<(u32, Ns)> = (self.idle.in_loop.iter())
             .filter(|&cpu| self.takes_tasks(cpu))
             .map(|cpu| (cpu, self.now - self.cpus[cpu as usize].idle_since))
             .filter(|(_, for_ns)| *for_ns >= LOOK_NS)
@@ -221,23 +221,24 @@ impl World {
             if self.tasks[task as usize].state == State::Dead {
                 continue;
             }
-            let Some((_, row)) = self.row_of(task) else {
+            let Some(slot) = self.tasks[task as usize].slot() else {
                 continue;
             };
-            let now = self.now;
+            let (now, request) = (self.now, self.object.request(slot));
             // While it only waits it stands.
             let waits = self.tasks[task as usize].state == State::Queued;
             let seen = &mut self.tasks[task as usize].request_seen;
-            if seen.0 != row.request || waits {
-                *seen = (row.request, now);
+            if seen.0 != request || waits {
+                *seen = (request, now);
                 continue;
             }
             let age = now - seen.1;
-            let own = row.request as u32 == row.generation;
-            if row.request != 0 && own && age > bound && !held_up {
+            if request == 0 || age <= bound || held_up {
+                continue;
+            }
+            if request as u32 == self.object.row(slot).generation {
                 let text = format!(
-                    "the request {:#x} of task {task} has stood for {} ms",
-                    row.request,
+                    "the request {request:#x} of task {task} has stood for {} ms",
                     age / MS
                 );
                 self.checks.fail(Check::Requests, now, text);
@@ -246,14 +247,15 @@ impl World {
     }
 
     /// Checks 1 and 10 at the moment that counts: a task has begun to run.
-    pub fn check_answer(&mut self, cpu: u32, task: TaskId, before: Option<(u32, u64)>) {
+    /// `request` is what stood in its row before, 0: nothing.
+    pub fn check_answer(&mut self, cpu: u32, task: TaskId, request: u64) {
         let was_placed = std::mem::take(&mut self.tasks[task as usize].was_placed);
-        let (Some((_, request)), Some((_, row))) = (before, self.row_of(task)) else {
-            return;
-        };
         if request == 0 {
             return;
         }
+        let Some((_, row)) = self.row_of(task) else {
+            return;
+        };
         let stale = request as u32 != row.generation;
         let (domain, here) = (
             (request >> 32 & 0xffff) as u32,
@@ -381,8 +383,8 @@ impl World {
     pub fn waiting_with_requests(&self, since: Ns) -> usize {
         let asked = |task: &TaskId| {
             let t = &self.tasks[*task as usize];
-            match self.row_of(*task) {
-                Some((_, row)) if row.request != 0 => t.state == State::Queued,
+            match self.request_of(*task) {
+                Some(request) if request != 0 => t.state == State::Queued,
                 _ => t.request_seen.1 >= since,
             }
         };
