@@ -11,10 +11,10 @@ use std::collections::BinaryHeap;
 
 use super::{Event, Ns};
 
-/// A slot has 2^14 ns, 16 µs: 14 events on a busy machine of 1024 CPUs.
-const SLOT_SHIFT: u32 = 14;
+/// A slot has 2^13 ns, 8 µs: 7 events on a busy machine of 1024 CPUs.
+const SLOT_SHIFT: u32 = 13;
 /// Slots that are looked ahead, 4.2 ms: a tick of 250 Hz and most sleeps.
-const SLOTS: u64 = 256;
+const SLOTS: u64 = 512;
 
 /// An event, ordered by when it is to happen alone.
 struct Entry {
