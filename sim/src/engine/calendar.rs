@@ -130,6 +130,28 @@ impl Calendar {
 }
 
 #[cfg(test)]
+impl Calendar {
+    /// When the next event is to happen.
+    pub fn next_at(&mut self) -> Option<Ns> {
+        if self.now.is_empty() {
+            self.turn()?;
+        }
+        self.now.last().map(|entry| entry.at)
+    }
+
+    /// All events to come, in no order.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        let later = self.later.iter().map(|entry| &entry.0);
+        let soon = self.soon.iter().flatten();
+        self.now
+            .iter()
+            .chain(soon)
+            .chain(later)
+            .map(|entry| entry.event)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::rng::Stream;
@@ -152,7 +174,8 @@ mod tests {
         let mut now = 0;
         for order in 0..20_000 {
             // From the same instant to seconds ahead, with gaps of many slots.
-            let ahead = stream.below(1 << stream.below(32));
+            let bits = stream.below(32);
+            let ahead = stream.below(1 << bits);
             let cpu = order as u32;
             calendar.put(now + ahead, order, Event::Tick { cpu });
             heap.push(Reverse((now + ahead, order)));
