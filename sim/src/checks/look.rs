@@ -106,10 +106,12 @@ impl World {
             Where::Shared { queue, .. } => {
                 let id = self.queues[queue].id;
                 idle.iter().find_map(|&(cpu, for_ns)| {
-                    let bound = self.bound_for(cpu, queue, id, task)?;
+                    let (bound, helper) = self.bound_for(cpu, queue, id, task)?;
                     let bound = bound + late;
                     let since = waits.min(for_ns).min(self.queue_calm(queue, bound));
-                    (t.may_use(cpu) && since > bound).then_some((cpu, bound))
+                    // Asked last, since it takes longest.
+                    let is_called = || helper.is_none_or(|domain| self.domain_ticks(domain));
+                    (t.may_use(cpu) && since > bound && is_called()).then_some((cpu, bound))
                 })
             }
         }
@@ -125,8 +127,15 @@ impl World {
         self.queue_age(queue).min(taken)
     }
 
-    /// How long a task may wait in a queue while `cpu` idles; `None`: for ever.
-    fn bound_for(&self, cpu: u32, queue: usize, id: u64, task: TaskId) -> Option<Ns> {
+    /// How long a task may wait in a queue while `cpu` idles, and the domain that has
+    /// to tick for it, so that the CPU is called; `None`: for ever.
+    fn bound_for(
+        &self,
+        cpu: u32,
+        queue: usize,
+        id: u64,
+        task: TaskId,
+    ) -> Option<(Ns, Option<u32>)> {
         const CPU_QUEUES: u64 = 0x10_0000;
         let place = self.places[cpu as usize];
         let policy = &self.checks.policy;
@@ -137,19 +146,18 @@ impl World {
         {
             let owner = owner as u32;
             if owner == cpu {
-                return Some(OWN_BOUND_NS);
+                return Some((OWN_BOUND_NS, None));
             }
             // A sibling helps when a busy CPU of the domain ticks.
             let same = self.places[owner as usize].domain == place.domain;
-            let ticking = self.domain_ticks(place.domain);
-            return (same && ticking && !self.tasks[task as usize].is_fixed())
-                .then_some(OWN_BOUND_NS + ticks);
+            return (same && !self.tasks[task as usize].is_fixed())
+                .then_some((OWN_BOUND_NS + ticks, Some(place.domain)));
         }
         let domain = u32::try_from(id).ok()?;
         if domain == place.domain {
             // A call that came late may have found its CPU taken, until it is free.
             let late = self.faults.late_kicks > 0.0 && self.was_taken(domain);
-            return (!late).then_some(OWN_BOUND_NS);
+            return (!late).then_some((OWN_BOUND_NS, None));
         }
         let node = *self.checks.domain_node.get(domain as usize)?;
         let (after, least) = if node == place.node {
@@ -168,8 +176,7 @@ impl World {
         // Above 1 the bound counts from when so many waited, which nobody records.
         let any = least == 1 && !self.queues[queue].is_empty();
         // Twice, as it may be without a daemon.
-        (open && stealing && any && self.domain_ticks(domain))
-            .then_some(2 * after + OWN_BOUND_NS + 2 * ticks)
+        (open && stealing && any).then_some((2 * after + OWN_BOUND_NS + 2 * ticks, Some(domain)))
     }
 
     /// Whether a CPU of the domain runs one of our tasks, so that it ticks.
