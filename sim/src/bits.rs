@@ -86,6 +86,15 @@ impl CpuBits {
             .or_else(|| found(first, common(first) & !high))
     }
 
+    /// Whether `whole` has every CPU that is in both of `sets`.
+    pub fn covers(sets: &[&[u64]; 2], whole: &[u64]) -> bool {
+        let common = sets[0].iter().zip(sets[1]);
+        let beyond = common
+            .zip(whole)
+            .map(|((first, second), whole)| first & second & !whole);
+        beyond.fold(0, |all, word| all | word) == 0
+    }
+
     /// As the kernel's type.
     pub fn to_mask(&self) -> cpumask {
         let mut mask = cpumask { bits: [0; WORDS] };
@@ -109,6 +118,18 @@ mod tests {
         );
         let empty = CpuBits::empty(200);
         assert_eq!(CpuBits::next_common(&[a.words(), empty.words()], 0), None);
+    }
+
+    #[test]
+    fn a_set_covers_what_others_have_in_common() {
+        let a = CpuBits::of(200, [3, 70, 199]);
+        let b = CpuBits::of(200, [3, 5, 199]);
+        let covers = |cpus: &[u32]| {
+            let whole = CpuBits::of(200, cpus.iter().copied());
+            CpuBits::covers(&[a.words(), b.words()], whole.words())
+        };
+        assert!(covers(&[3, 199]) && covers(&[0, 3, 199]));
+        assert!(!covers(&[3]) && !covers(&[70, 199]));
     }
 
     #[test]

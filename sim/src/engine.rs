@@ -7,6 +7,7 @@
 //! own; what they wait for (locks) is charged to the CPU that runs them.
 
 mod build;
+mod calendar;
 pub mod cgroups;
 pub mod change;
 pub mod cpu;
@@ -21,9 +22,6 @@ pub mod task;
 mod wake;
 pub mod work;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use scx_ballast::abi::ballast_row;
 
 use crate::bits::CpuBits;
@@ -31,11 +29,13 @@ use crate::checks::{Check, Checks, Had};
 use crate::object::Object;
 use crate::rng::Stream;
 use crate::scenario::{Costs, Faults, TaskGroup};
-use crate::shim::{cpumask, sched_ext_ops, scx_dump_ctx};
+use crate::shim::{sched_ext_ops, scx_dump_ctx};
 use crate::trace::{Kind, Trace};
 
+use calendar::Calendar;
 use cgroups::Cgroups;
 use cpu::Cpu;
+use idle::IdleCpus;
 use queue::{Queue, QueueIds};
 use task::Task;
 use work::Rings;
@@ -57,7 +57,7 @@ pub const MAX_MASKS: usize = 1 << 16;
 pub const NONE: u32 = u32::MAX;
 
 /// What happens at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Event {
     /// A task's sleep ends; void if it has slept anew since.
@@ -119,13 +119,6 @@ pub enum Event {
     Sample,
     /// The load is steady from here on: shares are counted.
     Steady,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    at: Ns,
-    order: u64,
-    event: Event,
 }
 
 /// What the caller of [`World::step`] has to attend to.
@@ -195,7 +188,7 @@ pub struct World {
     pub now: Ns,
     /// When the run ends.
     pub end: Ns,
-    events: BinaryHeap<Reverse<Entry>>,
+    calendar: Calendar,
     order: u64,
     /// The loaded scheduler.
     pub object: Object,
@@ -205,8 +198,6 @@ pub struct World {
     pub bypass: bool,
     /// Where each CPU is.
     pub places: Vec<Place>,
-    /// Hardware threads of a core.
-    pub smt: u32,
     /// The CPUs.
     pub cpus: Vec<Cpu>,
     /// All tasks that ever were; dead ones are used again.
@@ -216,19 +207,11 @@ pub struct World {
     /// Queues shared by CPUs.
     pub queues: Vec<Queue>,
     queue_ids: QueueIds,
-    /// The kernel's masks of idle CPUs and of wholly idle cores.
-    idle: CpuBits,
-    idle_cores: CpuBits,
-    nr_idle: u32,
-    /// What the scheduler was last shown of the first.
-    shown_idle: Box<cpumask>,
-    /// CPUs in the idle loop, whoever means to wake them.
-    pub idling: CpuBits,
-    near: idle::Near,
+    /// Which CPUs are idle.
+    pub idle: IdleCpus,
     /// Online and taking part in scheduling.
     pub online: CpuBits,
-    /// Where the search for an idle CPU, or any CPU, goes on.
-    idle_cursor: u32,
+    /// Where the search for any CPU goes on.
     any_cursor: u32,
     /// On which CPU callbacks run now.
     pub this_cpu: u32,
@@ -291,12 +274,7 @@ impl World {
     /// Puts an event on the calendar.
     pub fn at(&mut self, at: Ns, event: Event) {
         self.order += 1;
-        let entry = Entry {
-            at: at.max(self.now),
-            order: self.order,
-            event,
-        };
-        self.events.push(Reverse(entry));
+        self.calendar.put(at.max(self.now), self.order, event);
     }
 
     /// Handles the next event.
@@ -304,16 +282,16 @@ impl World {
         if self.ejected.is_some() || self.over.is_some() {
             return Step::Over;
         }
-        let Some(Reverse(entry)) = self.events.pop() else {
+        let Some((at, event)) = self.calendar.take() else {
             return Step::Over;
         };
-        if entry.at > self.end {
+        if at > self.end {
             self.now = self.end;
             return Step::Over;
         }
-        self.now = entry.at;
+        self.now = at;
         self.tally.events += 1;
-        self.handle(entry.event)
+        self.handle(event)
     }
 
     fn handle(&mut self, event: Event) -> Step {
@@ -484,15 +462,21 @@ impl World {
 
     /// The task whose row is at `slot`, NONE if no live one has it.
     pub fn task_at(&self, slot: u32) -> TaskId {
-        let has = |task: &Task| task.context().is_some_and(|context| context.slot == slot);
+        let has = |task: &Task| task.slot() == Some(slot);
         let found = self.tasks.iter().position(has);
         found.map_or(NONE, |index| index as TaskId)
     }
 
+    /// The request in the row of a task, if it has one; 0: none stands there.
+    pub fn request_of(&self, task: TaskId) -> Option<u64> {
+        let slot = self.tasks[task as usize].slot()?;
+        Some(self.object.request(slot))
+    }
+
     /// The row of a task, if it has one.
     pub fn row_of(&self, task: TaskId) -> Option<(u32, ballast_row)> {
-        let slot = self.tasks[task as usize].context()?.slot;
-        (slot != NONE).then(|| (slot, self.object.row(slot)))
+        let slot = self.tasks[task as usize].slot()?;
+        Some((slot, self.object.row(slot)))
     }
 }
 

@@ -267,6 +267,12 @@ impl Object {
         unsafe { self.rows.add(slot as usize).read_volatile() }
     }
 
+    /// The request in the row at `slot`.
+    pub fn request(&self, slot: u32) -> u64 {
+        // SAFETY: as in row().
+        unsafe { (&raw const (*self.rows.add(slot as usize)).request).read_volatile() }
+    }
+
     /// Writes the row at `slot`, as a fault would have it.
     pub fn write_row(&self, slot: u32, row: ballast_row) {
         // SAFETY: as in row().

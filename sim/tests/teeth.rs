@@ -3,6 +3,7 @@
 //! Never weakens a check for a defect: what is not caught within the seeds fails here.
 
 use ballast_sim::object::DEFECTS;
+use ballast_sim::run::{Options, run};
 use ballast_sim::scenario::Scenario;
 use ballast_sim::swarm::{minimise, run_seed, scenario};
 
@@ -50,4 +51,10 @@ fn a_failing_seed_fails_the_same_way_again_and_can_be_made_smaller() {
     let (smallest, runs) = minimise(&scenario(seed), check, Some(defect)).expect("runs");
     let tasks = |one: &Scenario| one.tasks.iter().map(|group| group.count).sum::<u32>();
     assert!(tasks(&smallest) < tasks(&scenario(seed)) && runs > 1);
+    let options = Options {
+        defect: Some(defect),
+        ..Options::default()
+    };
+    let failed = run(&smallest, options).expect("runs").outcome.failed;
+    assert!(failed.contains_key(check), "{failed:?}");
 }

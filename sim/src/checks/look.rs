@@ -50,7 +50,7 @@ impl World {
         // A lost kick is work not conserved, and asked for; a patrol heals it.
         let quiet = self.quiet_from().saturating_add(PATROL_NS);
         let lost = self.faults.lost_kicks > 0.0 && self.now < quiet;
-        let idle: Vec<(u32, Ns)> = (self.idling.iter())
+        let idle: Vec<(u32, Ns)> = (self.idle.in_loop.iter())
             .filter(|&cpu| self.takes_tasks(cpu))
             .map(|cpu| (cpu, self.now - self.cpus[cpu as usize].idle_since))
             .filter(|(_, for_ns)| *for_ns >= LOOK_NS)
@@ -106,10 +106,12 @@ impl World {
             Where::Shared { queue, .. } => {
                 let id = self.queues[queue].id;
                 idle.iter().find_map(|&(cpu, for_ns)| {
-                    let bound = self.bound_for(cpu, queue, id, task)?;
+                    let (bound, helper) = self.bound_for(cpu, queue, id, task)?;
                     let bound = bound + late;
                     let since = waits.min(for_ns).min(self.queue_calm(queue, bound));
-                    (t.may_use(cpu) && since > bound).then_some((cpu, bound))
+                    // Asked last, since it takes longest.
+                    let is_called = || helper.is_none_or(|domain| self.domain_ticks(domain));
+                    (t.may_use(cpu) && since > bound && is_called()).then_some((cpu, bound))
                 })
             }
         }
@@ -125,8 +127,15 @@ impl World {
         self.queue_age(queue).min(taken)
     }
 
-    /// How long a task may wait in a queue while `cpu` idles; `None`: for ever.
-    fn bound_for(&self, cpu: u32, queue: usize, id: u64, task: TaskId) -> Option<Ns> {
+    /// How long a task may wait in a queue while `cpu` idles, and the domain that has
+    /// to tick for it, so that the CPU is called; `None`: for ever.
+    fn bound_for(
+        &self,
+        cpu: u32,
+        queue: usize,
+        id: u64,
+        task: TaskId,
+    ) -> Option<(Ns, Option<u32>)> {
         const CPU_QUEUES: u64 = 0x10_0000;
         let place = self.places[cpu as usize];
         let policy = &self.checks.policy;
@@ -137,19 +146,18 @@ impl World {
         {
             let owner = owner as u32;
             if owner == cpu {
-                return Some(OWN_BOUND_NS);
+                return Some((OWN_BOUND_NS, None));
             }
             // A sibling helps when a busy CPU of the domain ticks.
             let same = self.places[owner as usize].domain == place.domain;
-            let ticking = self.domain_ticks(place.domain);
-            return (same && ticking && !self.tasks[task as usize].is_fixed())
-                .then_some(OWN_BOUND_NS + ticks);
+            return (same && !self.tasks[task as usize].is_fixed())
+                .then_some((OWN_BOUND_NS + ticks, Some(place.domain)));
         }
         let domain = u32::try_from(id).ok()?;
         if domain == place.domain {
             // A call that came late may have found its CPU taken, until it is free.
             let late = self.faults.late_kicks > 0.0 && self.was_taken(domain);
-            return (!late).then_some(OWN_BOUND_NS);
+            return (!late).then_some((OWN_BOUND_NS, None));
         }
         let node = *self.checks.domain_node.get(domain as usize)?;
         let (after, least) = if node == place.node {
@@ -168,8 +176,7 @@ impl World {
         // Above 1 the bound counts from when so many waited, which nobody records.
         let any = least == 1 && !self.queues[queue].is_empty();
         // Twice, as it may be without a daemon.
-        (open && stealing && any && self.domain_ticks(domain))
-            .then_some(2 * after + OWN_BOUND_NS + 2 * ticks)
+        (open && stealing && any).then_some((2 * after + OWN_BOUND_NS + 2 * ticks, Some(domain)))
     }
 
     /// Whether a CPU of the domain runs one of our tasks, so that it ticks.
@@ -221,23 +228,24 @@ impl World {
             if self.tasks[task as usize].state == State::Dead {
                 continue;
             }
-            let Some((_, row)) = self.row_of(task) else {
+            let Some(slot) = self.tasks[task as usize].slot() else {
                 continue;
             };
-            let now = self.now;
+            let (now, request) = (self.now, self.object.request(slot));
             // While it only waits it stands.
             let waits = self.tasks[task as usize].state == State::Queued;
             let seen = &mut self.tasks[task as usize].request_seen;
-            if seen.0 != row.request || waits {
-                *seen = (row.request, now);
+            if seen.0 != request || waits {
+                *seen = (request, now);
                 continue;
             }
             let age = now - seen.1;
-            let own = row.request as u32 == row.generation;
-            if row.request != 0 && own && age > bound && !held_up {
+            if request == 0 || age <= bound || held_up {
+                continue;
+            }
+            if request as u32 == self.object.row(slot).generation {
                 let text = format!(
-                    "the request {:#x} of task {task} has stood for {} ms",
-                    row.request,
+                    "the request {request:#x} of task {task} has stood for {} ms",
                     age / MS
                 );
                 self.checks.fail(Check::Requests, now, text);
@@ -246,14 +254,15 @@ impl World {
     }
 
     /// Checks 1 and 10 at the moment that counts: a task has begun to run.
-    pub fn check_answer(&mut self, cpu: u32, task: TaskId, before: Option<(u32, u64)>) {
+    /// `request` is what stood in its row before, 0: nothing.
+    pub fn check_answer(&mut self, cpu: u32, task: TaskId, request: u64) {
         let was_placed = std::mem::take(&mut self.tasks[task as usize].was_placed);
-        let (Some((_, request)), Some((_, row))) = (before, self.row_of(task)) else {
-            return;
-        };
         if request == 0 {
             return;
         }
+        let Some((_, row)) = self.row_of(task) else {
+            return;
+        };
         let stale = request as u32 != row.generation;
         let (domain, here) = (
             (request >> 32 & 0xffff) as u32,
@@ -381,8 +390,8 @@ impl World {
     pub fn waiting_with_requests(&self, since: Ns) -> usize {
         let asked = |task: &TaskId| {
             let t = &self.tasks[*task as usize];
-            match self.row_of(*task) {
-                Some((_, row)) if row.request != 0 => t.state == State::Queued,
+            match self.request_of(*task) {
+                Some(request) if request != 0 => t.state == State::Queued,
                 _ => t.request_seen.1 >= since,
             }
         };

@@ -2,13 +2,12 @@
 //! Putting a machine together: CPUs, queues of the kernel, the first events.
 //! Never loads the scheduler: see `hotplug`.
 
-use std::collections::BinaryHeap;
-
 use scx_ballast::config::Config;
 
+use super::calendar::Calendar;
 use super::cgroups::Cgroups;
 use super::cpu::Cpu;
-use super::idle::Near;
+use super::idle::IdleCpus;
 use super::queue::QueueIds;
 use super::{Event, MAX_LIVE, NONE, Ns, Place, Running, Tally, World};
 use crate::bits::CpuBits;
@@ -32,17 +31,16 @@ impl World {
     ) -> World {
         let topology = &scenario.topology;
         let nr_cpus = topology.nr_cpus();
+        let places = places(scenario, config);
         let mut skews = Stream::new(seed, "clocks");
         let mut world = World {
             now: 0,
             end: (scenario.seconds * 1e9) as Ns,
-            events: BinaryHeap::new(),
+            calendar: Calendar::default(),
             order: 0,
             object,
             loaded: false,
             bypass: true,
-            places: places(scenario, config),
-            smt: topology.smt,
             cpus: (0..nr_cpus)
                 .map(|_| Cpu::new(skews.below(scenario.costs.clock_skew_ns + 1)))
                 .collect(),
@@ -50,14 +48,9 @@ impl World {
             free_tasks: Vec::new(),
             queues: Vec::new(),
             queue_ids: QueueIds::default(),
-            idle: CpuBits::of(nr_cpus, 0..nr_cpus),
-            idle_cores: CpuBits::of(nr_cpus, 0..nr_cpus),
-            nr_idle: nr_cpus,
-            shown_idle: Box::new(CpuBits::of(nr_cpus, 0..nr_cpus).to_mask()),
-            idling: CpuBits::of(nr_cpus, 0..nr_cpus),
-            near: Near::default(),
+            idle: IdleCpus::new(&places, topology.smt),
+            places,
             online: CpuBits::of(nr_cpus, 0..nr_cpus),
-            idle_cursor: NONE - 1,
             any_cursor: NONE - 1,
             this_cpu: 0,
             running: Running::Nothing,
@@ -86,7 +79,6 @@ impl World {
             ejected: None,
             dump: String::new(),
         };
-        world.near = near(&world.places);
         world.add_global_queues();
         world.plan_groups(scenario.tasks.clone());
         world.plan_faults();
@@ -111,22 +103,6 @@ fn places(scenario: &Scenario, config: &Config) -> Vec<Place> {
             domain: domain(cpu),
         })
         .collect()
-}
-
-fn near(places: &[Place]) -> Near {
-    let nr_cpus = places.len() as u32;
-    let sets = |of: fn(&Place) -> u32| -> Vec<CpuBits> {
-        let count = places.iter().map(of).max().map_or(0, |last| last + 1);
-        let mut sets = vec![CpuBits::empty(nr_cpus); count as usize];
-        for (cpu, place) in (0u32..).zip(places) {
-            sets[of(place) as usize].set(cpu, true);
-        }
-        sets
-    };
-    Near {
-        llcs: sets(|place| place.llc),
-        nodes: sets(|place| place.node),
-    }
 }
 
 fn checks(scenario: &Scenario, config: &Config) -> Checks {

@@ -39,7 +39,7 @@ pub enum Undo {
     /// The CPU comes back.
     Online { cpu: u32 },
     /// The task has its group's affinity again.
-    Affinity { task: TaskId, pid: i32, mask: usize },
+    Affinity { task: TaskId, pid: i32 },
     /// The task has its group's nice level again.
     Weight { task: TaskId, pid: i32 },
     /// The task is back in its control group.
@@ -140,8 +140,8 @@ impl World {
                 self.after(MS, Event::Undo(undo));
             }
             Undo::Online { cpu } => self.bring_online(cpu),
-            Undo::Affinity { task, pid, mask } if same(self, task, pid) => {
-                let allowed = self.checks.masks.get(mask);
+            Undo::Affinity { task, pid } if same(self, task, pid) => {
+                let allowed = self.checks.masks.get(self.home_mask(task));
                 let from = self.interrupt_cpu(self.tasks[task as usize].cpu());
                 self.change_mask(from, task, CpuBits::clone(&allowed));
             }
@@ -208,11 +208,11 @@ impl World {
         if CpuBits::next_common(&[allowed.words(), self.online.words()], 0).is_none() {
             return;
         }
-        let (pid, mask) = (self.tasks[task as usize].c().pid, self.home_mask(task));
+        let pid = self.tasks[task as usize].c().pid;
         let from = self.interrupt_cpu(self.tasks[task as usize].cpu());
         self.change_mask(from, task, allowed);
         let back = self.fault_stream.between(MS, 200 * MS);
-        self.after(back, Event::Undo(Undo::Affinity { task, pid, mask }));
+        self.after(back, Event::Undo(Undo::Affinity { task, pid }));
     }
 
     /// The mask the task's group gives it, which is its first.

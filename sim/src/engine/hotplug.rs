@@ -49,8 +49,8 @@ impl World {
             let state = &mut self.cpus[cpu as usize];
             state.count_busy(now);
             (state.is_idle, state.idle_since) = (true, now);
-            self.idling.set(cpu, true);
-            self.set_idle_bit(cpu, true);
+            self.idle.in_loop.set(cpu, true);
+            self.idle.set(cpu, true);
         }
         let state = &mut self.cpus[cpu as usize];
         state.epoch += 1;

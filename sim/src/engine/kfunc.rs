@@ -295,19 +295,18 @@ unsafe extern "C" fn kick_cpu(machine: *mut c_void, cpu: i32, flags: u64) {
 unsafe extern "C" fn pick_idle_cpu(machine: *mut c_void, mask: *const cpumask, flags: u64) -> i32 {
     let world = unsafe { world(machine) };
     let mask = unsafe { words(mask, world.cpus.len()) };
-    let picked = world.pick_idle(&[mask], flags);
+    let picked = world.idle.pick(&[mask], flags);
     picked.map_or(-libc::EBUSY, |cpu| cpu as i32)
 }
 
-/// As it is now; the kernel's own mask changes while it is looked at.
 unsafe extern "C" fn idle_cpumask(machine: *mut c_void) -> *const cpumask {
     let world = unsafe { world(machine) };
-    world.shown_idle()
+    world.idle.shown()
 }
 
 unsafe extern "C" fn test_and_clear_cpu_idle(machine: *mut c_void, cpu: i32) -> bool {
     let world = unsafe { world(machine) };
-    u32::try_from(cpu).is_ok_and(|cpu| world.claim_idle(cpu))
+    u32::try_from(cpu).is_ok_and(|cpu| world.idle.claim(cpu))
 }
 
 unsafe extern "C" fn select_cpu_and(

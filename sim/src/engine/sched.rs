@@ -245,7 +245,7 @@ impl World {
         }
         self.tasks[task as usize].c_mut().sim_cpu = cpu as i32;
         self.tally.switches += 1;
-        let request = self.row_of(task).map(|(slot, row)| (slot, row.request));
+        let request = self.request_of(task).unwrap_or(0);
         self.enter(task, State::Running);
         self.note(Kind::Run, cpu, task, 0);
         let state = &mut self.cpus[cpu as usize];
@@ -253,7 +253,7 @@ impl World {
         state.charged_ns = self.now;
         self.call_running(cpu, task);
         self.check_answer(cpu, task, request);
-        self.count_stray(cpu, task, request.map_or(0, |(_, request)| request));
+        self.count_stray(cpu, task, request);
         self.begin_work(cpu, task);
         self.arm_tick(cpu);
     }
@@ -286,20 +286,20 @@ impl World {
         state.current = None;
         state.epoch += 1;
         if state.is_idle {
-            self.set_idle_bit(cpu, true);
+            self.idle.set(cpu, true);
             return;
         }
         state.count_busy(self.now);
         state.is_idle = true;
         state.idle_since = self.now;
-        self.idling.set(cpu, true);
+        self.idle.in_loop.set(cpu, true);
         if self.loaded && !self.bypass {
             // SAFETY: the callback takes a CPU that exists.
             self.call(cpu, Running::Other, |ops| unsafe {
                 ops.update_idle.map(|update| update(cpu as i32, true))
             });
         }
-        self.set_idle_bit(cpu, true);
+        self.idle.set(cpu, true);
         self.note(Kind::Idle, cpu, super::NONE, 0);
     }
 
@@ -307,14 +307,14 @@ impl World {
         let state = &mut self.cpus[cpu as usize];
         state.count_busy(self.now);
         state.is_idle = false;
-        self.idling.set(cpu, false);
+        self.idle.in_loop.set(cpu, false);
         if self.loaded && !self.bypass {
             // SAFETY: the callback takes a CPU that exists.
             self.call(cpu, Running::Other, |ops| unsafe {
                 ops.update_idle.map(|update| update(cpu as i32, false))
             });
         }
-        self.set_idle_bit(cpu, false);
+        self.idle.set(cpu, false);
     }
 
     /// What a task has to do before it gets on with its work: the switch, what

@@ -225,6 +225,14 @@ impl Task {
         (!storage.is_null()).then(|| unsafe { storage.read() })
     }
 
+    /// The place of its row, if it has one.
+    pub fn slot(&self) -> Option<u32> {
+        let storage: *const task_ctx = self.c().sim_storage.cast();
+        // SAFETY: as in context().
+        let slot = (!storage.is_null()).then(|| unsafe { (*storage).slot });
+        slot.filter(|&slot| slot != NONE)
+    }
+
     /// The truth, with the present state counted up to `now`.
     pub fn truth_at(&self, now: Ns) -> Truth {
         let mut truth = self.truth;

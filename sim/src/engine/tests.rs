@@ -62,7 +62,7 @@ fn spinner(world: &mut World, cpus: &[u32]) -> TaskId {
 
 fn run_for(world: &mut World, ns: Ns) {
     let until = world.now + ns;
-    while world.events.peek().is_some_and(|next| next.0.at <= until) {
+    while world.calendar.next_at().is_some_and(|at| at <= until) {
         assert_ne!(world.step(), Step::Over, "{:?}", world.checks.failures);
     }
     world.now = until;
@@ -252,8 +252,8 @@ fn kicks_are_asynchronous_and_preempting_ends_the_slice() {
 fn an_idle_cpu_has_no_tick_and_a_busy_one_has() {
     let mut world = machine();
     let ticks = |world: &World| {
-        let is_tick = |entry: &&Reverse<Entry>| matches!(entry.0.event, Event::Tick { .. });
-        world.events.iter().filter(is_tick).count()
+        let is_tick = |event: &Event| matches!(event, Event::Tick { .. });
+        world.calendar.events().filter(is_tick).count()
     };
     run_for(&mut world, 20 * MS);
     assert_eq!(ticks(&world), 0);
@@ -276,10 +276,10 @@ fn slices_are_used_up_at_ticks() {
 #[test]
 fn a_claimed_cpu_is_not_given_away_twice() {
     let mut world = machine();
-    assert!(world.claim_idle(2));
-    assert!(!world.claim_idle(2));
+    assert!(world.idle.claim(2));
+    assert!(!world.idle.claim(2));
     let all = CpuBits::of(4, [2]);
-    assert_eq!(world.pick_idle(&[all.words()], 0), None);
+    assert_eq!(world.idle.pick(&[all.words()], 0), None);
 }
 
 #[test]

@@ -339,11 +339,15 @@ impl World {
         let Ok(domain) = u32::try_from(dsq) else {
             return;
         };
+        let Some(cpus) = self.checks.domain_cpus.get(domain as usize) else {
+            return;
+        };
         let t = &self.tasks[task as usize];
-        if domain as usize >= self.checks.domain_cpus.len() {
+        let has_all = t.c().migration_disabled == 0
+            && CpuBits::covers(&[cpus.words(), self.online.words()], t.allowed.words());
+        if has_all {
             return;
         }
-        let cpus = &self.checks.domain_cpus[domain as usize];
         let cannot = cpus
             .iter()
             .find(|&cpu| self.online.has(cpu) && !t.may_use(cpu));

@@ -345,6 +345,10 @@ mod tests {
                 "costs.tick_hz: 1; give a whole number, 100 to 10000",
             ),
             (
+                "[faults]\nfailed_allocations = 0.91",
+                "faults.failed_allocations: 0.91; give a number, 0 to 0.9",
+            ),
+            (
                 "[faults]\nlate_kicks = 1.5",
                 "faults.late_kicks: 1.5; give a number, 0 to 1",
             ),
@@ -430,6 +434,13 @@ mod tests {
             let error = error(extra);
             assert!(error.starts_with(part), "{error}");
         }
+    }
+
+    #[test]
+    fn nine_allocations_of_ten_may_fail() {
+        let text = format!("{GOOD}\n[faults]\nfailed_allocations = 0.9");
+        let scenario = parse(&text).expect("good");
+        assert_eq!(scenario.faults.failed_allocations.to_string(), "0.9");
     }
 
     #[test]

