@@ -252,21 +252,21 @@ impl Solver {
     /// Splits as if no mask stood in the way, and anew if one does. Returns
     /// whether one does.
     ///
-    /// Masks that did in the last round mostly do again, and mostly what all can
-    /// get together shows it: then nothing is split twice.
+    /// Masks that did in the last round mostly do again. So what all can get together
+    /// is found first then: if it is less than without masks, nothing is split twice.
     fn descend_among_masks(&mut self, out: &mut Entitlements) -> bool {
         self.confined.build(&self.tree, &self.classes, &self.payout);
         let total = self.payout.total[0];
-        let proof = self.masks_bound.then(|| self.most());
-        let proof = proof.filter(|&most| self.confined.is_below(most, total));
-        if proof.is_none() {
+        let known = self.masks_bound.then(|| self.most());
+        let known = known.filter(|&most| self.confined.is_below(most, total));
+        if known.is_none() {
             self.descend(false, out);
             self.masks_bound = !self.confined.is_feasible(&self.classes, &self.payout);
             if !self.masks_bound {
                 return false;
             }
         }
-        let most = proof.unwrap_or_else(|| self.most());
+        let most = known.unwrap_or_else(|| self.most());
         let (count, others) = (self.classes.count, self.classes.capacity.len());
         self.payout.start(&self.tree, count, others, most);
         self.descend(true, out);

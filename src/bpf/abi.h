@@ -142,7 +142,7 @@ struct ballast_domain {
 	ballast_u32 nr_cpus;
 	/* of those, online; 0: nothing may be placed here */
 	ballast_u32 nr_online;
-	/* of those, idle, or claimed a moment ago */
+	/* of those, idle, or claimed a moment ago; see count_idle */
 	ballast_u32 nr_idle;
 } __attribute__((aligned(64)));
 

@@ -40,8 +40,8 @@ static __always_inline void enter_state(struct ballast_row *row, u32 state, u64 
 }
 
 /*
- * The counts spare those who look for an idle CPU where there is none the search: the
- * kernel's is most of a wake-up's cost.
+ * Where no CPU idles, the kernel's search for one is most of a wake-up's cost: with a
+ * count nobody has to search.
  */
 static __always_inline void count_idle(const struct ballast_cpu *cpu, s32 more)
 {
@@ -54,20 +54,22 @@ static __always_inline void count_idle(const struct ballast_cpu *cpu, s32 more)
 		__sync_fetch_and_add(&node->nr_idle, more);
 }
 
-/* @cpu begins or ceases to idle. A reader in between misses a spell of idleness once. */
+/*
+ * @cpu begins or ceases to idle. The patrol may say so too, so whoever swaps the time
+ * counts. A reader in between misses a spell of idleness once.
+ */
 static __always_inline void note_idle(struct ballast_cpu *cpu, bool idle, u64 now)
 {
 	u64 since_ns = cpu->idle_since_ns;
 
 	if (idle == (since_ns != 0))
 		return;
-	count_idle(cpu, idle ? 1 : -1);
-	if (idle) {
-		cpu->idle_since_ns = now ?: 1;
+	if (__sync_val_compare_and_swap(&cpu->idle_since_ns, since_ns, idle ? now ?: 1 : 0) !=
+	    since_ns)
 		return;
-	}
-	cpu->idle_since_ns = 0;
-	cpu->idle_ns += elapsed_ns(since_ns, now);
+	count_idle(cpu, idle ? 1 : -1);
+	if (!idle)
+		cpu->idle_ns += elapsed_ns(since_ns, now);
 }
 
 #endif /* BALLAST_ACCOUNT_BPF_H */

@@ -282,7 +282,8 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
-	note_idle(cpu, idle, scx_bpf_now());
+	/* One that is offline idles too, but is no CPU to wake. */
+	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), scx_bpf_now());
 	if (!idle)
 		return;
 	if (scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
@@ -482,7 +483,7 @@ void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 		restart_for(cpu_id);
 		return;
 	}
-	/* Nobody says that it idles; that it does not it says at its next tick. */
+	/* It may idle already, unsaid. One that does not idle says so at its next tick. */
 	note_idle(cpu, true, scx_bpf_now());
 	__sync_fetch_and_or(&cpu->flags, BALLAST_CPU_ONLINE);
 	mask_cpu(cpu_id, cpu);
@@ -498,6 +499,7 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
 	__sync_fetch_and_and(&cpu->flags, ~BALLAST_CPU_ONLINE);
+	note_idle(cpu, false, now);
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
 	drain_cpu_queue(cpu_id);
@@ -546,7 +548,8 @@ static s32 create_queues(u64 now)
 			return ret;
 		cpu->clock.rate = 1024;
 		/* Those that do not idle say so at their next tick. */
-		note_idle(cpu, true, now);
+		if (cpu->flags & BALLAST_CPU_ONLINE)
+			note_idle(cpu, true, now);
 	}
 	return 0;
 }

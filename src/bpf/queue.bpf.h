@@ -19,7 +19,7 @@
 
 #define NO_KEY (~0ULL >> 1)
 
-/* CPUs of a domain looked at: more than share one queue in any layout of ours. */
+/* CPUs of a domain looked at: more than share one queue, unless a user says so. */
 #define DOMAIN_SCAN_MAX 64
 
 static __always_inline void leave_confined(struct task_ctx *tctx)
@@ -305,8 +305,9 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, u6
 
 /*
  * Nobody who waits is behind @vtime, so clock @id may move there. Of a domain's,
- * those that run may be further behind, which is looked into where it matters: a light
- * task leaps ahead by seconds, and the clock must not take their lag with it.
+ * those that run may be further behind: a light task leaps ahead by seconds, and the
+ * clock must not take their lag with it. Lag is bounded to two slices anyway, so that
+ * shorter ways need no look.
  */
 static __noinline void advance(u32 id, u64 vtime, u64 now)
 {
@@ -316,7 +317,8 @@ static __noinline void advance(u32 id, u64 vtime, u64 now)
 
 	if (!clock)
 		return;
-	if (!(id & CLOCK_OF_CPU) && time_before(clock->vtime + 2 * slice_ns, vtime)) {
+	if (!(id & CLOCK_OF_CPU) && !fifo_sched &&
+	    time_before(clock->vtime + 2 * slice_ns, vtime)) {
 		domain = domain_at(id);
 		least = domain ? least_running(domain, now) : NO_KEY;
 		if (key_before(least, vtime))

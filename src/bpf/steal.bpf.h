@@ -108,7 +108,7 @@ static __noinline bool steal(s32 cpu_id, u64 now)
 	return false;
 }
 
-/* Wake an idle CPU of @mask, if one of the @nr_idle around it is in it. */
+/* Wake an idle CPU of @mask, which is of a domain or node with @nr_idle of them. */
 static __always_inline bool kick_idle_in(struct bpf_cpumask *mask, u32 nr_idle)
 {
 	s32 cpu;

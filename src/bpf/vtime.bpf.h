@@ -3,11 +3,11 @@
  * vtime.bpf.h owns virtual time: clocks, vruntime, deadlines and the bounds of
  * lag. It must never look at CPUs' idleness or choose a queue.
  *
- * Each queue has a clock: the least vruntime of those that wait or run, as far as
- * that grows. It moves when a task is taken from the queue, not when one finds an
- * idle CPU or goes on after an interruption: that one may be far ahead of those that
- * wait. A task's lag is its distance behind that clock. When a task changes queue it
- * keeps its lag, not its vruntime, since two clocks have nothing in common.
+ * Each queue has a clock: the largest vruntime of a task that began to run from it or
+ * found an idle CPU, but by no leap past those that run. One that goes on after an
+ * interruption does not move it: it may be far ahead of those that wait. A task's lag
+ * is its distance behind that clock. When a task changes queue it keeps its lag, not
+ * its vruntime, since two clocks have nothing in common.
  *
  * The deadline that orders a queue is vruntime + request / weight, the request
  * being the task's usual burst, so tasks that run briefly and often go first
@@ -142,7 +142,7 @@ static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
 }
 
 /*
- * @tctx found a CPU that nobody else wanted: what it had without competition it owes
+ * @tctx had a CPU that nobody else wanted: what it had without competition it owes
  * nobody, but for a slice.
  */
 static __always_inline void forgive(struct task_ctx *tctx, const struct ballast_clock *clock)

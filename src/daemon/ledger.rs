@@ -9,7 +9,7 @@ use crate::kernel::{Kernel, Outcome, Ticket};
 
 /// A request that has had no effect by the end of the round after the one that
 /// made it rests on outdated numbers, and is taken back: unless the task has only
-/// waited since, for it may wait where it was asked to go, and counts there.
+/// waited in the last one, for it may wait where it was asked to go, and counts there.
 const EXPIRES_AFTER_ROUNDS: u64 = 2;
 /// Longest memory of a task's last move: the planner asks about a few rounds.
 const REMEMBERED_ROUNDS: u64 = 64;

@@ -57,7 +57,7 @@ pub(super) struct Tree {
     depth: Vec<u32>,
     /// The children by class, each with the group it is in.
     by_class: Vec<(u32, Child)>,
-    /// Where those of each class begin, the last being `MIXED`.
+    /// Where those of each class end, the last being `MIXED`; counts at first.
     class_start: Vec<u32>,
 }
 
@@ -262,7 +262,7 @@ impl Tree {
     }
 }
 
-/// Turns counts, each one place late, into where those counted begin.
+/// Turns counts into sums of those before and themselves.
 fn accumulate(counts: &mut [u32]) {
     let mut sum = 0;
     for count in counts {

@@ -155,8 +155,9 @@ impl Named<'_> {
         let capacity: f64 = self.plan.domains.iter().map(|domain| domain.capacity).sum();
         let demand = total(snapshot.tasks.iter().map(|task| task.demand));
         let owed = total(self.plan.entitlements.iter().copied());
-        let level = self.plan.level * NICE_0;
-        let level = if level.is_finite() {
+        // More than a CPU it cannot use.
+        let level = (self.plan.level * NICE_0).min(1.0);
+        let level = if self.plan.level.is_finite() {
             format!(
                 "nice 0 (weight {NICE_0}), unconfined and in no group, is owed up to {level:.3}\n"
             )

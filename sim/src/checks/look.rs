@@ -430,7 +430,8 @@ impl World {
         let most = (to.rate * (PATIENCE_NS >> 10)).max(slice) as i64;
         let wanted = if lag < least { least } else { lag.min(most) };
         let has = after.vruntime.wrapping_sub(to.vtime) as i64;
-        // What it had where nobody waited it owes no more, but for a slice.
+        // It leaves the confined and goes on where nobody waits: what it had there it
+        // owes no more, but for a slice.
         let is_forgiven = !before.queued && has == wanted.min((slice * 1024 / weight) as i64);
         if has != wanted && !is_forgiven {
             let text = format!(

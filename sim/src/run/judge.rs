@@ -186,7 +186,8 @@ fn groups(scenario: &Scenario, world: &World, tasks: &[Judged], span_ns: Ns) -> 
             let entitled: Option<f64> = members.iter().map(|task| task.entitled).sum();
             let lag = |task: &&Judged| Some(task.off()? * seconds);
             let worst = members.iter().filter_map(lag).fold(0.0, f64::max);
-            let received: f64 = members.iter().map(|task| task.received).sum();
+            // An empty sum is -0.0.
+            let received = 0.0 + members.iter().map(|task| task.received).sum::<f64>();
             GroupOutcome {
                 name: spec.name.clone(),
                 tasks: members.len() as u32,
