@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::MOST_TASKS;
 use super::table::Table;
+use crate::affinity::ones;
 use crate::cpulist::format_cpus;
-use crate::ids::{DomainId, NodeId};
+use crate::ids::{CpuId, DomainId, NodeId};
 use crate::load_balance::{Move, Plan, Task};
 use crate::snapshot_file::Input;
 
@@ -228,7 +229,8 @@ impl Named<'_> {
             return "\nevery task is owed all it could use\n".to_owned();
         }
         limited.sort_by_key(|(task, owed)| (Reverse(OrderedFloat(task.demand - owed)), task.id));
-        let mut table = Table::new(["task", "domain", "weight", "demand", "owed"]);
+        let heading = ["task", "domain", "weight", "demand", "owed", "group"];
+        let mut table = Table::with_text(heading);
         for (task, owed) in limited.iter().take(MOST_TASKS) {
             table.row([
                 task.id.to_string(),
@@ -236,6 +238,7 @@ impl Named<'_> {
                 format!("{:.2}", task.weight),
                 cpus(task.demand),
                 cpus(*owed),
+                self.confines(task),
             ]);
         }
         format!(
@@ -246,6 +249,19 @@ impl Named<'_> {
             table.text(),
             super::more(limited.len())
         )
+    }
+
+    /// What may hold a task below others of its weight: its group, and the CPUs it
+    /// is confined to.
+    fn confines(&self, task: &Task) -> String {
+        let group = super::group(self.input, task);
+        match self.input.snapshot.masks.words(task.mask) {
+            Some(words) => {
+                let cpus: Vec<CpuId> = ones(words).map(|cpu| CpuId(cpu as u32)).collect();
+                format!("{group} on CPUs {}", format_cpus(&cpus))
+            }
+            None => group,
+        }
     }
 
     fn certificate(&self) -> String {

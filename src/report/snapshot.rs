@@ -66,10 +66,7 @@ fn tasks(input: &Input) -> String {
             input.names.domains[task.domain.index()].to_string(),
             format!("{:.2}", task.weight),
             cpus(task.demand),
-            // Whoever makes a group chooses its name.
-            input.names.groups[task.group.index()]
-                .escape_debug()
-                .to_string(),
+            super::group(input, task),
         ]);
     }
     format!("\n{}{}", table.text(), super::more(tasks.len()))

@@ -101,6 +101,25 @@ fn a_plan_for_a_person() {
 }
 
 #[test]
+fn a_plan_says_what_confines_a_task() {
+    let text = text(&input(
+        r#"{"topology":{"nodes":[{"id":0,"distance":{}}],"domains":[{"id":0,"node":0,"cpus":"0-3"}]},
+            "groups":[{"path":"/a","weight":100,"quota":0.5}],
+            "tasks":[
+                {"id":1,"weight":100,"demand":1,"domain":0,"process":1,"group":"/a"},
+                {"id":2,"weight":100,"demand":1,"domain":0,"process":1,"cpus":"2"},
+                {"id":3,"weight":100,"demand":1,"domain":0,"process":1,"cpus":"2"}]}"#,
+    ));
+    for part in [
+        "demand   owed  group\n",
+        "1.000  0.500  /a\n",
+        "1.000  0.500  / on CPUs 2\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
 fn a_plan_with_nothing_to_do() {
     let text = text(&crowded(1));
     for part in [
