@@ -138,29 +138,9 @@ static __always_inline void patrol_domains(u64 now)
 	}
 }
 
-/*
- * Nobody hears of a CPU that goes idle while the kernel bypasses this scheduler, as it
- * does around a suspend: count those that are idle for all that.
- */
-static __always_inline void count_unheard_idle(u64 now)
-{
-	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
-	struct ballast_cpu *cpu;
-	u32 id;
-
-	bpf_for(id, 0, BALLAST_MAX_CPUS) {
-		if (id >= nr_cpu_ids)
-			break;
-		cpu = cpu_at(id);
-		if (cpu && cpu->domain < nr_domains && (cpu->flags & BALLAST_CPU_ONLINE) &&
-		    bpf_cpumask_test_cpu(id, idle))
-			note_idle(cpu, true, now);
-	}
-	scx_bpf_put_idle_cpumask(idle);
-}
-
 static __always_inline void patrol_cpus(u64 now)
 {
+	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
 	struct ballast_cpu *cpu;
 	u32 id;
 
@@ -171,6 +151,12 @@ static __always_inline void patrol_cpus(u64 now)
 		if (!cpu || cpu->domain >= nr_domains)
 			continue;
 		if (cpu->flags & BALLAST_CPU_ONLINE) {
+			/*
+			 * Nobody hears of a CPU that goes idle while the kernel bypasses
+			 * this scheduler, as it does around a suspend.
+			 */
+			if (bpf_cpumask_test_cpu(id, idle))
+				note_idle(cpu, true, now);
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
 			/* Should a call have gone unheard: nothing may come to repeat it. */
 			if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0 ||
@@ -182,6 +168,7 @@ static __always_inline void patrol_cpus(u64 now)
 			drain_cpu_queue(id);
 		release_leaving_cpu(id);
 	}
+	scx_bpf_put_idle_cpumask(idle);
 }
 
 /* Called at every heartbeat. */
@@ -190,7 +177,6 @@ static __always_inline void patrol(u64 now)
 	if (elapsed_ns(last_patrol_ns, now) < PATROL_NS)
 		return;
 	last_patrol_ns = now;
-	count_unheard_idle(now);
 	patrol_domains(now);
 	patrol_cpus(now);
 }
