@@ -100,6 +100,11 @@ impl MaskTable {
     }
 }
 
+/// The CPUs of a set given as words.
+pub(crate) fn cpus_of(words: &[u64]) -> impl Iterator<Item = CpuId> {
+    ones(words).map(|cpu| CpuId(cpu as u32))
+}
+
 /// The places of the bits that are set.
 pub(crate) fn ones(words: &[u64]) -> impl Iterator<Item = usize> {
     words.iter().enumerate().flat_map(|(at, &word)| {

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result};
+use scx_ballast::kernel::preflight::kernel_version;
 
 /// Longest record /dev/kmsg gives (the kernel's PRINTK_MESSAGE_MAX with room to spare).
 const RECORD_BYTES: usize = 16 * 1024;
@@ -79,11 +80,7 @@ fn message_of(record: &str) -> &str {
 
 /// Whether the kernel of this release has the bug above. One that cannot be read has not.
 fn forgets_insertions(release: &str) -> bool {
-    let mut numbers = release.split(['.', '-', '+']).map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < MENDED_IN,
-        _ => false,
-    }
+    kernel_version(release).is_some_and(|version| version < MENDED_IN)
 }
 
 fn is_trouble(message: &str) -> bool {

@@ -98,6 +98,7 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 {
 	bool fixed = p->nr_cpus_allowed == 1 || is_migration_disabled(p);
 	struct ballast_cpu *cpu;
+	u64 running_key;
 	s32 cpu_id;
 
 	if (!fixed) {
@@ -120,10 +121,10 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 		return;
 	}
 	cpu = cpu_at(cpu_id);
-	if (!fifo_sched && (enq_flags & SCX_ENQ_WAKEUP) && cpu && cpu->running_key &&
+	running_key = cpu ? cpu->running_key : 0;
+	if (!fifo_sched && (enq_flags & SCX_ENQ_WAKEUP) && running_key &&
 	    time_before(confined_key(cpu, 0) + preempt_margin_ns,
-			cpu->running_key + to_vtime(elapsed_ns(cpu->running_since_ns, now),
-						    cpu->running_weight))) {
+			running_key_at(cpu, running_key, now))) {
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 		count(BALLAST_STAT_PREEMPTIONS);
 	}

@@ -149,7 +149,7 @@ struct victim {
 static __noinline bool find_victim(u32 domain_id, u64 key, u64 now, struct victim *victim)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
-	u64 worst_key = key + preempt_margin_ns, running_key, ran_ns, seen;
+	u64 worst_key = key + preempt_margin_ns, running_key, seen;
 	struct ballast_cpu *cpu;
 	u32 i, cpu_id;
 
@@ -164,10 +164,9 @@ static __noinline bool find_victim(u32 domain_id, u64 key, u64 now, struct victi
 		seen = cpu ? cpu->running_key : 0;
 		if (!seen)
 			continue;
-		ran_ns = elapsed_ns(cpu->running_since_ns, now);
-		if (is_let_be(cpu, ran_ns))
+		if (is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
 			continue;
-		running_key = seen + to_vtime(ran_ns, cpu->running_weight);
+		running_key = running_key_at(cpu, seen, now);
 		if (time_before(worst_key, running_key)) {
 			worst_key = running_key;
 			victim->running_key = seen;

@@ -279,6 +279,15 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 }
 
 /*
+ * What has become of @key, which the task that runs on @cpu had when it began. The
+ * caller has read it once: it is 0, and means nothing, when nobody runs there.
+ */
+static __always_inline u64 running_key_at(const struct ballast_cpu *cpu, u64 key, u64 now)
+{
+	return key + to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
+}
+
+/*
  * The least vruntime of those that run in @domain, NO_KEY if nobody does. It is made
  * from keys, which are one request ahead, a slice at most: it may be a slice less.
  */
@@ -293,10 +302,10 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, u6
 		if (cpu_id == BALLAST_NONE)
 			break;
 		cpu = cpu_at(cpu_id);
-		if (!cpu || !cpu->running_key)
+		key = cpu ? cpu->running_key : 0;
+		if (!key)
 			continue;
-		key = cpu->running_key - slice_ns +
-		      to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
+		key = running_key_at(cpu, key, now) - slice_ns;
 		if (key_before(key, least))
 			least = key;
 	}

@@ -4,7 +4,7 @@
 
 use super::units::{UNBOUNDED, capacity_units};
 use super::{CpuCapacity, Problem};
-use crate::affinity::{MaskTable, ones};
+use crate::affinity::{MaskTable, cpus_of, ones};
 use crate::ids::{CpuId, MaskId};
 
 /// No class: the mask holds no CPU of the problem.
@@ -275,11 +275,6 @@ impl Classes {
         }
         self.start.truncate(self.count + 1);
     }
-}
-
-/// The CPUs of a set given as words.
-fn cpus_of(words: &[u64]) -> impl Iterator<Item = CpuId> {
-    ones(words).map(|bit| CpuId(bit as u32))
 }
 
 /// Sets of small numbers, and which of them are equal.

@@ -7,6 +7,15 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use scx_utils::compat;
 
+/// The major and minor number of a kernel's release such as `6.18.15+deb13`; a minor
+/// number that is not there is 0, and without a major one it cannot be told.
+pub fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next().flatten().unwrap_or(0)))
+}
+
 /// The scheduler that is attached, if any.
 fn attached_ops(root: &Path) -> Option<String> {
     let read = |name: &str| {

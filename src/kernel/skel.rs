@@ -12,6 +12,7 @@ use scx_utils::{
 
 use super::exit::{self, Exit};
 use super::image::{Constants, Tables, initial_roles, mask_words};
+use super::preflight::kernel_version;
 use super::shared::SharedMemory;
 use super::table::Table;
 use super::{Beat, Counters, Kernel, Outcome, ReadReport, Ticket};
@@ -206,11 +207,9 @@ fn needs_prolog_probe() -> bool {
     release_before(&release, (6, 18))
 }
 
+/// Whether a release is before `version`, or cannot be told.
 fn release_before(release: &str, version: (u32, u32)) -> bool {
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|number| number.parse::<u32>().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < version
+    kernel_version(release).is_none_or(|of| of < version)
 }
 
 /// Runs a SYSCALL program with `args` as its context, in and out.

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::MOST_TASKS;
 use super::table::Table;
-use crate::affinity::ones;
+use crate::affinity::cpus_of;
 use crate::cpulist::format_cpus;
-use crate::ids::{CpuId, DomainId, NodeId};
+use crate::ids::{DomainId, NodeId};
 use crate::load_balance::{Move, Plan, Task};
 use crate::snapshot_file::Input;
 
@@ -257,7 +257,7 @@ impl Named<'_> {
         let group = super::group(self.input, task);
         match self.input.snapshot.masks.words(task.mask) {
             Some(words) => {
-                let cpus: Vec<CpuId> = ones(words).map(|cpu| CpuId(cpu as u32)).collect();
+                let cpus: Vec<_> = cpus_of(words).collect();
                 format!("{group} on CPUs {}", format_cpus(&cpus))
             }
             None => group,
