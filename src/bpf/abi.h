@@ -132,8 +132,6 @@ struct ballast_domain {
 	ballast_u64 queued_since_ns;
 	/* when a CPU of the domain last looked for work */
 	ballast_u64 looked_ns;
-	/* key of the task that last woke for a moment's work and found no CPU */
-	ballast_u64 brief_key;
 	/* tasks confined to some of the domain's CPUs that wait in CPU queues */
 	ballast_u64 nr_confined_queued;
 	ballast_u32 node;

@@ -19,6 +19,7 @@
 #include "queue.bpf.h"
 #include "steal.bpf.h"
 #include "place.bpf.h"
+#include "preempt.bpf.h"
 #include "task.bpf.h"
 #include "domain.bpf.h"
 #include "patrol.bpf.h"
@@ -92,13 +93,35 @@ static __always_inline bool is_bound_kthread(const struct task_struct *p)
 	return kthreads_local && (p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1;
 }
 
+/*
+ * @p wakes and may run on its CPU only. If that idles, or its task should make way,
+ * the queue would be a detour.
+ */
+static __always_inline bool enqueue_directly(struct task_struct *p, struct task_ctx *tctx, u64 now,
+					     u64 enq_flags)
+{
+	u32 cpu_id = scx_bpf_task_cpu(p);
+
+	if (scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0)
+		return false;
+	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
+	join_confined(tctx, cpu_id);
+	if (!scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
+		if (!interrupt_for(tctx, cpu_id, now))
+			return false;
+		enq_flags |= SCX_ENQ_PREEMPT;
+		count(BALLAST_STAT_PREEMPTIONS);
+	}
+	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
+	return true;
+}
+
 /* Queue @p where only some CPUs of its domain can take it. */
 static __always_inline void enqueue_confined(struct task_struct *p, struct task_ctx *tctx, u32 home,
 					     u64 now, u64 enq_flags)
 {
 	bool fixed = p->nr_cpus_allowed == 1 || is_migration_disabled(p);
 	struct ballast_cpu *cpu;
-	u64 running_key;
 	s32 cpu_id;
 
 	if (!fixed) {
@@ -114,17 +137,15 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 			return;
 		}
 	}
+	if (fixed && (enq_flags & SCX_ENQ_WAKEUP) && enqueue_directly(p, tctx, now, enq_flags))
+		return;
 	cpu_id = confined_cpu_of(p, home, fixed);
 	insert_confined(p, tctx, cpu_id, fixed, now, enq_flags);
 	if (scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 		return;
 	}
-	cpu = cpu_at(cpu_id);
-	running_key = cpu ? cpu->running_key : 0;
-	if (!fifo_sched && (enq_flags & SCX_ENQ_WAKEUP) && running_key &&
-	    time_before(confined_key(cpu, 0) + preempt_margin_ns,
-			running_key_at(cpu, running_key, now))) {
+	if ((enq_flags & SCX_ENQ_WAKEUP) && may_preempt_on(tctx, cpu_id, now)) {
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 		count(BALLAST_STAT_PREEMPTIONS);
 	}
@@ -180,8 +201,6 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	insert_open(p, tctx, home, now, enq_flags);
-	if (enq_flags & SCX_ENQ_WAKEUP)
-		note_brief(tctx, home, now);
 	call_help(home, now);
 }
 
@@ -238,7 +257,7 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	}
 	tctx->slice_used_ns = 0;
 	cpu->running_since_ns = now;
-	cpu->running_key = (tctx->confined_cpu ? confined_key(cpu, 0) : queue_key(tctx, now)) ?: 1;
+	cpu->running_key = running_key_of(tctx, cpu, now);
 	scx_bpf_task_set_slice(prev, slice_ns);
 	count(BALLAST_STAT_KEPT);
 }
@@ -302,6 +321,7 @@ void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
 	/* Nobody said so if it ceased to idle before this scheduler came. */
 	note_idle(cpu, false, now);
 	check_queue(cpu->domain, now);
+	yield_to_brief(p, bpf_get_smp_processor_id(), cpu, now);
 	check_daemon(now);
 }
 
@@ -386,9 +406,8 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	if (is_bound_kthread(p))
 		cpu->running_key = 0;
 	else
-		cpu->running_key =
-			(tctx->confined_cpu ? confined_key(cpu, 0) : queue_key(tctx, now)) ?: 1;
-	make_way(tctx, cpu_id, cpu);
+		cpu->running_key = running_key_of(tctx, cpu, now);
+	make_way(tctx, cpu_id, cpu, now);
 	if (cpuperf != BALLAST_NONE)
 		scx_bpf_cpuperf_set(cpu_id, cpuperf);
 }

@@ -55,7 +55,7 @@ static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
 	domain = domain_at(cpu->domain);
 	if (!domain)
 		return;
-	behind = domain->clock.vtime - slice_vtime(tctx->weight);
+	behind = domain->clock.vtime - 2 * slice_vtime(tctx->weight);
 	if (time_before(cpu->confined_vtime, behind))
 		cpu->confined_vtime = behind;
 }
@@ -161,14 +161,17 @@ static __always_inline void insert_open(struct task_struct *p, struct task_ctx *
 				 enq_flags);
 }
 
+/* The first task in @dsq, NULL if it is empty. */
+static __always_inline struct task_struct *head_of(u64 dsq)
+{
+	return scx_bpf_dsq_nr_queued(dsq) ? __COMPAT_scx_bpf_dsq_peek(dsq) : NULL;
+}
+
 /* The key of the first task in @dsq, NO_KEY if it is empty. */
 static __always_inline u64 head_key(u64 dsq)
 {
-	struct task_struct *p;
+	struct task_struct *p = head_of(dsq);
 
-	if (!scx_bpf_dsq_nr_queued(dsq))
-		return NO_KEY;
-	p = __COMPAT_scx_bpf_dsq_peek(dsq);
 	return p ? p->scx.dsq_vtime : NO_KEY;
 }
 
@@ -179,13 +182,17 @@ static __always_inline bool key_before(u64 a, u64 b)
 	return a != NO_KEY && time_before(a, b);
 }
 
-/* The key of the party of tasks confined to @cpu, in its domain's clock. */
-static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 running_ns)
+/*
+ * The key of the party of tasks confined to @cpu, in its domain's clock: the one whose
+ * turn it is requests @request_ns, and has run for @running_ns.
+ */
+static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 request_ns,
+					u64 running_ns)
 {
 	u64 weight = cpu->confined_weight ?: 1;
 
 	return cpu->confined_vtime + running_ns * BALLAST_WEIGHT_NICE0 / weight +
-	       slice_vtime(min_u64(weight, 1ULL << 30));
+	       request_ns * BALLAST_WEIGHT_NICE0 / max_u64(weight, BALLAST_WEIGHT_NICE0);
 }
 
 /* Bound the lag of the party of tasks confined to @cpu on both sides. */
@@ -222,6 +229,8 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 struct own_queues {
 	u64 domain_key;
 	u64 cpu_key;
+	/* what the first of the CPU's queue requests, if there is a cpu_key */
+	u64 cpu_request_ns;
 };
 
 /*
@@ -235,14 +244,27 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 {
 	/* Whoever waits there weighs something. */
 	bool cpu_waits = cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0;
+	struct task_struct *p;
+	struct task_ctx *tctx;
 
 	keys->domain_key = 0;
 	keys->cpu_key = NO_KEY;
+	keys->cpu_request_ns = slice_ns;
 	if (cpu_waits || may_go_on)
 		keys->domain_key = head_key(DOMAIN_DSQ(cpu->domain));
-	if (cpu_waits)
-		keys->cpu_key =
-			may_go_on || keys->domain_key != NO_KEY ? head_key(CPU_DSQ(cpu_id)) : 0;
+	if (!cpu_waits)
+		return;
+	if (!may_go_on && keys->domain_key == NO_KEY) {
+		keys->cpu_key = 0;
+		return;
+	}
+	p = head_of(CPU_DSQ(cpu_id));
+	if (!p)
+		return;
+	keys->cpu_key = p->scx.dsq_vtime;
+	tctx = task_ctx_of(p);
+	if (tctx)
+		keys->cpu_request_ns = request_ns(tctx);
 }
 
 /*
@@ -272,10 +294,21 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	key += request_vtime(tctx);
 	if (tctx->confined_cpu)
 		return !key_before(keys->cpu_key, key) &&
-		       !key_before(keys->domain_key, confined_key(cpu, ran_ns));
+		       !key_before(keys->domain_key, confined_key(cpu, request_ns(tctx), ran_ns));
 	if (key_before(keys->domain_key, key))
 		return false;
-	return keys->cpu_key == NO_KEY || !key_before(confined_key(cpu, 0), key);
+	return keys->cpu_key == NO_KEY ||
+	       !key_before(confined_key(cpu, keys->cpu_request_ns, 0), key);
+}
+
+/* The key that @tctx, which begins to run on @cpu, has there: never 0. */
+static __always_inline u64 running_key_of(const struct task_ctx *tctx,
+					  const struct ballast_cpu *cpu, u64 now)
+{
+	u64 key = tctx->confined_cpu ? confined_key(cpu, request_ns(tctx), 0) :
+				       queue_key(tctx, now);
+
+	return key ?: 1;
 }
 
 /*
@@ -349,7 +382,8 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 	else if (fifo_sched)
 		confined_first = key_before(keys->cpu_key, keys->domain_key);
 	else
-		confined_first = key_before(confined_key(cpu, 0), keys->domain_key);
+		confined_first =
+			key_before(confined_key(cpu, keys->cpu_request_ns, 0), keys->domain_key);
 
 	if (confined_first && keys->cpu_key != NO_KEY &&
 	    scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0)) {

@@ -159,9 +159,14 @@ static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
 	tctx->clock = id;
 }
 
+/* How long @tctx is expected to run once it is its turn. */
+static __always_inline u64 request_ns(const struct task_ctx *tctx)
+{
+	return max_u64(min_u64(tctx->burst_ns, slice_ns), BURST_MIN_NS);
+}
+
 static __always_inline u64 request_vtime(const struct task_ctx *tctx)
 {
-	u64 request_ns = max_u64(min_u64(tctx->burst_ns, slice_ns), BURST_MIN_NS);
 	/*
 	 * Being owed no more than a CPU is no reason to wait longer for it. But a
 	 * task that is charged by more than its own weight is among such as have
@@ -169,7 +174,8 @@ static __always_inline u64 request_vtime(const struct task_ctx *tctx)
 	 */
 	u32 weight = tctx->own_weight > tctx->weight ? tctx->own_weight : tctx->weight;
 
-	return to_vtime(request_ns, weight > BALLAST_WEIGHT_NICE0 ? weight : BALLAST_WEIGHT_NICE0);
+	return to_vtime(request_ns(tctx),
+			weight > BALLAST_WEIGHT_NICE0 ? weight : BALLAST_WEIGHT_NICE0);
 }
 
 /* The key @tctx queues under, in terms of its present clock. */

@@ -84,7 +84,7 @@ pub(super) const WORKS: &[Work] = &[
     latency_work(
         "timer",
         "Timers alone (cyclictest)",
-        "cyclictest with a normal thread for each CPU, none pinned, and an interval of 1 ms.",
+        "cyclictest with a normal thread for each CPU, pinned to it as cyclictest does where there are NUMA nodes, and intervals of 1 ms and more.",
         |bench| timer(bench, 0),
     ),
     latency_work(

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * preempt.bpf.h owns whose turn ends early: which running task makes way for one that
+ * wakes or waits, and where it goes on. It must never choose a queue, nor interrupt for
+ * one that computes: slices are for those.
+ */
+#ifndef BALLAST_PREEMPT_BPF_H
+#define BALLAST_PREEMPT_BPF_H
+
+#include "queue.bpf.h"
+#include "task.bpf.h"
+
+/* Below this a switch costs more than it brings: of a task that computes, of others. */
+#define JUST_BEGUN_NS (100ULL * 1000)
+#define BRIEF_BEGUN_NS (500ULL * 1000)
+
+/* Whether one that usually runs for @burst_ns in one go would use up its slices. */
+static __always_inline bool computes(u64 burst_ns)
+{
+	return burst_ns > slice_ns / 2;
+}
+
+/* Whether one that usually runs for @burst_ns in one go does so for a moment only. */
+static __always_inline bool is_brief(u64 burst_ns)
+{
+	return burst_ns <= slice_ns / 5;
+}
+
+/*
+ * A task that has just begun is let be, and one that usually runs briefly until it
+ * has had its time: its CPU is free soon, and a switch more would bring nothing.
+ */
+static __always_inline bool is_let_be(const struct ballast_cpu *cpu, u64 ran_ns)
+{
+	u64 burst_ns = cpu->running_burst_ns;
+
+	return ran_ns < (computes(burst_ns) ? JUST_BEGUN_NS : max_u64(burst_ns, BRIEF_BEGUN_NS));
+}
+
+/* A CPU to take from the task that runs there, as long as that has this key. */
+struct victim {
+	u64 running_key;
+	u32 cpu;
+};
+
+/*
+ * Find the CPU of @domain_id whose task is furthest behind one with @key, if it
+ * is behind by the margin.
+ */
+static __noinline bool find_victim(u32 domain_id, u64 key, u64 now, struct victim *victim)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	u64 worst_key = key + preempt_margin_ns, running_key, seen;
+	struct ballast_cpu *cpu;
+	u32 i, cpu_id;
+
+	if (!domain || !victim)
+		return false;
+	victim->cpu = BALLAST_NONE;
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
+		cpu_id = nth_cpu(domain, i);
+		if (cpu_id == BALLAST_NONE)
+			break;
+		cpu = cpu_at(cpu_id);
+		seen = cpu ? cpu->running_key : 0;
+		if (!seen)
+			continue;
+		if (is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
+			continue;
+		running_key = running_key_at(cpu, seen, now);
+		if (time_before(worst_key, running_key)) {
+			worst_key = running_key;
+			victim->running_key = seen;
+			victim->cpu = cpu_id;
+		}
+	}
+	return victim->cpu != BALLAST_NONE;
+}
+
+/* Of several wake-ups at once only one may have it. */
+static __always_inline bool claim(const struct victim *victim, bool brief)
+{
+	struct ballast_cpu *cpu = cpu_at(victim->cpu);
+
+	if (!cpu || __sync_val_compare_and_swap(&cpu->running_key, victim->running_key, 0) !=
+			    victim->running_key)
+		return false;
+	cpu->interrupted = brief;
+	return true;
+}
+
+/* More wait in @domain_id's queue than a switch could serve: whoever goes first, most
+ * wait on, and switches only cost. */
+static __always_inline bool many_wait(u32 domain_id)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+
+	return domain &&
+	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) > (s32)(domain->nr_online / 2);
+}
+
+/*
+ * No CPU of @home is idle: claim one for @p, which wakes there, whose task it
+ * may preempt. It goes there directly: by way of the queue another CPU's turn
+ * would be spent on fetching it. So it must be the one that should run next.
+ * Returns the CPU, or a negative number.
+ */
+static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
+				       struct ballast_row *row, u32 home)
+{
+	struct task_struct *head;
+	struct task_ctx *other;
+	struct victim victim;
+	u64 key;
+
+	if (fifo_sched || !covers_domain(p, tctx, row, home))
+		return -EBUSY;
+	take_charged_weight(tctx, row);
+	key = vruntime_under(tctx, home) + request_vtime(tctx);
+	head = head_of(DOMAIN_DSQ(home));
+	if (head && !time_before(key, head->scx.dsq_vtime))
+		return -EBUSY;
+	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
+	if (head && many_wait(home)) {
+		other = task_ctx_of(head);
+		if (other && !computes(other->burst_ns))
+			return -EBUSY;
+	}
+	if (!find_victim(home, key, scx_bpf_now(), &victim))
+		return -EBUSY;
+	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
+}
+
+/* Whether @tctx, confined to @cpu_id, should run there before the task that does. */
+static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_id, u64 now)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u64 seen = cpu ? cpu->running_key : 0;
+
+	return seen && !fifo_sched &&
+	       time_before(confined_key(cpu, request_ns(tctx), 0) + preempt_margin_ns,
+			   running_key_at(cpu, seen, now));
+}
+
+/*
+ * Claim @cpu_id, to which @tctx is confined, if that should run there next. As with
+ * preempt_for, whoever runs there goes on afterwards.
+ */
+static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_id, u64 now)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct victim victim = {.cpu = cpu_id};
+
+	if (!cpu || cpu->domain >= nr_domains)
+		return false;
+	victim.running_key = cpu->running_key;
+	return may_preempt_on(tctx, cpu_id, now) &&
+	       key_before(confined_key(cpu, request_ns(tctx), 0),
+			  head_key(DOMAIN_DSQ(cpu->domain))) &&
+	       claim(&victim, is_brief(tctx->burst_ns));
+}
+
+/*
+ * The first in @dsq wants the CPU for a moment only, and would have preempted the task
+ * that runs on @cpu had it come now.
+ */
+static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, bool confined,
+				       u64 now)
+{
+	struct task_struct *p = head_of(dsq);
+	struct task_ctx *tctx = p ? task_ctx_of(p) : NULL;
+	u64 seen = cpu->running_key;
+	u64 key;
+
+	if (!tctx || !seen || computes(tctx->burst_ns))
+		return false;
+	key = confined ? confined_key(cpu, request_ns(tctx), 0) : p->scx.dsq_vtime;
+	return time_before(key + preempt_margin_ns, running_key_at(cpu, seen, now));
+}
+
+static __always_inline bool overdue_in_domain(const struct ballast_cpu *cpu, u64 now)
+{
+	return !many_wait(cpu->domain) && is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now);
+}
+
+/*
+ * @tctx, which computes, goes on after an interruption: somebody brief may have queued
+ * meanwhile for whom no CPU was free.
+ */
+static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
+				     const struct ballast_cpu *cpu, u64 now)
+{
+	if (!tctx->slice_used_ns || !computes(tctx->burst_ns) || fifo_sched)
+		return;
+	if (overdue_in_domain(cpu, now))
+		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
+}
+
+/*
+ * At a tick: end the slice of @p, which runs, if somebody brief is overdue, who would
+ * else wait for its end.
+ */
+static __always_inline void yield_to_brief(struct task_struct *p, u32 cpu_id,
+					   const struct ballast_cpu *cpu, u64 now)
+{
+	if (fifo_sched || is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
+		return;
+	if ((cpu->confined_weight && is_overdue(CPU_DSQ(cpu_id), cpu, true, now)) ||
+	    overdue_in_domain(cpu, now))
+		scx_bpf_task_set_slice(p, 0);
+}
+
+/* Less than this of a slice is not worth coming back for. */
+#define SLICE_REST_NS (200ULL * 1000)
+
+/*
+ * @p has made way for a brief task on its CPU: what is left of its slice, if it
+ * is to go on there after that. Sent through the queue it would mostly go on
+ * somewhere else, with cold caches, and another task here.
+ */
+static __always_inline u64 slice_after_interruption(struct task_struct *p,
+						    const struct task_ctx *tctx, s32 cpu_id)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (!cpu || !cpu->interrupted)
+		return 0;
+	cpu->interrupted = false;
+	if (tctx->slice_used_ns + SLICE_REST_NS > slice_ns ||
+	    !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr))
+		return 0;
+	return slice_ns - tctx->slice_used_ns;
+}
+
+#endif /* BALLAST_PREEMPT_BPF_H */
