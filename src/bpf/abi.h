@@ -19,6 +19,8 @@ enum ballast_limits {
 	BALLAST_WEIGHT_NICE0 = 1024,
 	/* "no domain", "no CPU", "no row" */
 	BALLAST_NONE = 0xffffffff,
+	/* Tasks that may wait near a CPU: more would wait long while others take the domain's. */
+	BALLAST_NEAR_MAX = 2,
 };
 
 /* What a task is doing; the low bits of ballast_row.since_state. */
@@ -103,6 +105,7 @@ enum ballast_stat {
 	BALLAST_STAT_PREEMPTIONS,
 	BALLAST_STAT_DISPATCH_DOMAIN,
 	BALLAST_STAT_DISPATCH_CPU,
+	BALLAST_STAT_DISPATCH_NEAR,
 	BALLAST_STAT_KEPT,
 	BALLAST_STAT_STEAL_DOMAIN,
 	BALLAST_STAT_STEAL_NODE,
@@ -132,8 +135,8 @@ struct ballast_domain {
 	ballast_u64 queued_since_ns;
 	/* when a CPU of the domain last looked for work */
 	ballast_u64 looked_ns;
-	/* tasks confined to some of the domain's CPUs that wait in CPU queues */
-	ballast_u64 nr_confined_queued;
+	/* tasks in queues of its CPUs that other CPUs of the domain may take */
+	ballast_u64 nr_aside;
 	ballast_u32 node;
 	/* its CPUs are domain_cpus[first_cpu .. first_cpu + nr_cpus] */
 	ballast_u32 first_cpu;
@@ -164,6 +167,8 @@ struct ballast_cpu {
 	ballast_u64 running_since_ns;
 	/* how long its task usually runs in one go */
 	ballast_u64 running_burst_ns;
+	/* the keys of those in its near queue, in no order; 0: nobody */
+	ballast_u64 near_keys[BALLAST_NEAR_MAX];
 	ballast_u32 running_weight;
 	ballast_u32 domain;
 	ballast_u32 node;

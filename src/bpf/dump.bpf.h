@@ -23,13 +23,12 @@ static __always_inline void dump_domains(u64 now)
 		domain = domain_at(id);
 		if (!domain)
 			break;
-		scx_bpf_dump("domain %u: node %u cpus %u queued %d for %llu us, confined %llu\n",
-			     id, domain->node, domain->nr_cpus,
-			     scx_bpf_dsq_nr_queued(DOMAIN_DSQ(id)),
+		scx_bpf_dump("domain %u: node %u cpus %u queued %d for %llu us, aside %llu\n", id,
+			     domain->node, domain->nr_cpus, scx_bpf_dsq_nr_queued(DOMAIN_DSQ(id)),
 			     domain->queued_since_ns ?
 				     elapsed_ns(domain->queued_since_ns, now) / 1000 :
 				     0,
-			     domain->nr_confined_queued);
+			     domain->nr_aside);
 		scx_bpf_dump("  vtime %llu rate %llu/1024\n", domain->clock.vtime,
 			     domain->clock.rate);
 	}
@@ -45,7 +44,8 @@ static __always_inline void dump_one_cpu(s32 id, bool idle)
 	scx_bpf_dump("domain %u queued %d confined weight %llu vtime %llu clock %llu\n",
 		     cpu->domain, queued, cpu->confined_weight, cpu->confined_vtime,
 		     cpu->clock.vtime);
-	scx_bpf_dump("running key %llu weight %u\n", cpu->running_key, cpu->running_weight);
+	scx_bpf_dump("running key %llu weight %u near keys %llu %llu\n", cpu->running_key,
+		     cpu->running_weight, cpu->near_keys[0], cpu->near_keys[1]);
 }
 
 static __always_inline void dump_one_task(struct task_struct *p, u64 now)

@@ -151,6 +151,22 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 	}
 }
 
+/*
+ * @p wakes where many wait: let it wait for the CPU it was on, if it and who runs there
+ * are brief. Where few wait, any CPU of the domain may be the first to come.
+ */
+static __always_inline bool enqueue_near(struct task_struct *p, struct task_ctx *tctx, u32 home,
+					 u64 now, u64 enq_flags)
+{
+	u32 cpu_id = scx_bpf_task_cpu(p);
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (fifo_sched || computes(tctx->burst_ns) || !cpu || cpu->domain != home ||
+	    !cpu->running_key || computes(cpu->running_burst_ns) || !many_wait(home))
+		return false;
+	return insert_near(p, tctx, home, cpu_id, cpu, now, enq_flags);
+}
+
 void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct task_ctx *tctx = task_ctx_of(p);
@@ -200,7 +216,8 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		enqueue_confined(p, tctx, home, now, enq_flags);
 		return;
 	}
-	insert_open(p, tctx, home, now, enq_flags);
+	if (!(enq_flags & SCX_ENQ_WAKEUP) || !enqueue_near(p, tctx, home, now, enq_flags))
+		insert_open(p, tctx, home, now, enq_flags);
 	call_help(home, now);
 }
 
@@ -209,7 +226,7 @@ void BPF_STRUCT_OPS(ballast_dequeue, struct task_struct *p, u64 deq_flags)
 	struct task_ctx *tctx = task_ctx_of(p);
 
 	if (tctx)
-		leave_confined_queue(tctx);
+		leave_aside(tctx);
 }
 
 /* @prev is still runnable and nobody asked for it elsewhere: its context. */
@@ -278,9 +295,9 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 		clamp_party(cpu);
 
 	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
-		if (keys.domain_key == NO_KEY)
+		if (keys.domain_empty)
 			note_empty(cpu->domain, now);
-		keep(prev, tctx, cpu, keys.domain_key != NO_KEY || keys.cpu_key != NO_KEY, now);
+		keep(prev, tctx, cpu, keys.open_key != NO_KEY || keys.cpu_key != NO_KEY, now);
 		return;
 	}
 	if (take_own(cpu_id, cpu, &keys))
@@ -306,7 +323,7 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), scx_bpf_now());
 	if (!idle)
 		return;
-	if (scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
+	if (near_key(cpu) != NO_KEY || scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
 	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 }
@@ -380,7 +397,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 
 	if (!cpu || !tctx)
 		return;
-	leave_confined_queue(tctx);
+	leave_aside(tctx);
 	row = row_at(tctx->slot);
 	take_charged_weight(tctx, row);
 	if (tctx->hotplug_seen != hotplug_count)
@@ -439,7 +456,7 @@ void BPF_STRUCT_OPS(ballast_quiescent, struct task_struct *p, u64 deq_flags)
 	if (!tctx)
 		return;
 	leave_confined(tctx);
-	leave_confined_queue(tctx);
+	leave_aside(tctx);
 	row = row_at(tctx->slot);
 	if (row)
 		enter_state(row, BALLAST_SLEEP, scx_bpf_now());
@@ -522,7 +539,8 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 	note_idle(cpu, false, now);
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
-	drain_cpu_queue(cpu_id);
+	drain_queue(CPU_DSQ(cpu_id), cpu_id);
+	drain_queue(NEAR_DSQ(cpu_id), cpu_id);
 	evacuate_domain_queue(cpu->domain, now);
 	/* This CPU may be the one that was called to take the tasks that wait. */
 	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
@@ -564,6 +582,8 @@ static s32 create_queues(u64 now)
 		if (cpu->domain >= nr_domains)
 			continue;
 		ret = create_queue(CPU_DSQ(id), cpu->node);
+		if (!ret)
+			ret = create_queue(NEAR_DSQ(id), cpu->node);
 		if (ret)
 			return ret;
 		cpu->clock.rate = 1024;

@@ -21,11 +21,11 @@
  * The kernel no longer asks an offline CPU to dispatch, and waits until no task
  * is left on it: hand it those of its own queue, which it then pushes elsewhere.
  */
-static __noinline void drain_cpu_queue(u32 cpu_id)
+static __noinline void drain_queue(u64 dsq, u32 cpu_id)
 {
 	struct task_struct *p;
 
-	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
+	bpf_for_each(scx_dsq, p, dsq, 0) {
 		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu_id, 0);
 	}
 }
@@ -126,6 +126,17 @@ static __noinline void recall_stragglers(u64 dsq, u32 clock_id, u64 now)
 	}
 }
 
+/* A class above ours has @cpu_id: let the others of @domain_id have its near tasks. */
+static __noinline void share_near_queue(u32 cpu_id, u32 domain_id, u64 now)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, NEAR_DSQ(cpu_id), 0) {
+		note_arrival(domain_id, now);
+		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(domain_id), 0);
+	}
+}
+
 static __always_inline void patrol_domains(u64 now)
 {
 	u32 id;
@@ -159,13 +170,17 @@ static __always_inline void patrol_cpus(u64 now)
 				note_idle(cpu, true, now);
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
 			/* Should a call have gone unheard: nothing may come to repeat it. */
+			if (near_key(cpu) != NO_KEY && !cpu->running_key)
+				share_near_queue(id, cpu->domain, now);
 			if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0 ||
 			    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
 				scx_bpf_kick_cpu(id, SCX_KICK_IDLE);
 			continue;
 		}
 		if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0)
-			drain_cpu_queue(id);
+			drain_queue(CPU_DSQ(id), id);
+		if (scx_bpf_dsq_nr_queued(NEAR_DSQ(id)) > 0)
+			drain_queue(NEAR_DSQ(id), id);
 		release_leaving_cpu(id);
 	}
 	scx_bpf_put_idle_cpumask(idle);

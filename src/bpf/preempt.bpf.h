@@ -89,14 +89,16 @@ static __always_inline bool claim(const struct victim *victim, bool brief)
 	return true;
 }
 
-/* More wait in @domain_id's queue than a switch could serve: whoever goes first, most
- * wait on, and switches only cost. */
+/*
+ * More wait in @domain_id than CPUs are there: whoever goes first, most wait on, and
+ * switches only cost.
+ */
 static __always_inline bool many_wait(u32 domain_id)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 
 	return domain &&
-	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) > (s32)(domain->nr_online / 2);
+	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) + domain->nr_aside > domain->nr_online;
 }
 
 /*
@@ -121,9 +123,9 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 	if (head && !time_before(key, head->scx.dsq_vtime))
 		return -EBUSY;
 	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
-	if (head && many_wait(home)) {
-		other = task_ctx_of(head);
-		if (other && !computes(other->burst_ns))
+	if (many_wait(home)) {
+		other = head ? task_ctx_of(head) : NULL;
+		if (!other || !computes(other->burst_ns))
 			return -EBUSY;
 	}
 	if (!find_victim(home, key, scx_bpf_now(), &victim))

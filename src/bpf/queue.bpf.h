@@ -10,6 +10,9 @@
  *
  * The tasks confined to a CPU compete with the domain's as one party, with the
  * sum of their weights: `confined_vtime` is that party's vruntime.
+ *
+ * A task of the domain that wakes for a moment's work may wait in the near queue of a
+ * CPU that is about to be free, see insert_near.
  */
 #ifndef BALLAST_QUEUE_BPF_H
 #define BALLAST_QUEUE_BPF_H
@@ -60,28 +63,35 @@ static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
 		cpu->confined_vtime = behind;
 }
 
-static __always_inline void leave_confined_queue(struct task_ctx *tctx)
+/* @tctx waits no longer where only some CPUs look for it. */
+static __always_inline void leave_aside(struct task_ctx *tctx)
 {
 	struct ballast_domain *domain;
+	struct ballast_cpu *cpu;
 
-	if (!tctx->confined_queued)
+	if (!tctx->aside_domain)
 		return;
-	domain = domain_at(tctx->confined_queued - 1);
+	domain = domain_at(tctx->aside_domain - 1);
 	if (domain)
-		__sync_fetch_and_sub(&domain->nr_confined_queued, 1);
-	tctx->confined_queued = 0;
+		__sync_fetch_and_sub(&domain->nr_aside, 1);
+	tctx->aside_domain = 0;
+	if (!tctx->near_cpu)
+		return;
+	cpu = cpu_at(tctx->near_cpu - 1);
+	if (cpu && tctx->near_place < BALLAST_NEAR_MAX)
+		cpu->near_keys[tctx->near_place] = 0;
+	tctx->near_cpu = 0;
 }
 
-static __always_inline void join_confined_queue(struct task_ctx *tctx, u32 domain_id)
+/* @tctx is about to wait in the queue of a CPU of @domain_id, whose siblings may take it. */
+static __always_inline void join_aside(struct task_ctx *tctx, u32 domain_id)
 {
-	struct ballast_domain *domain;
+	struct ballast_domain *domain = domain_at(domain_id);
 
-	leave_confined_queue(tctx);
-	domain = domain_at(domain_id);
 	if (!domain)
 		return;
-	__sync_fetch_and_add(&domain->nr_confined_queued, 1);
-	tctx->confined_queued = domain_id + 1;
+	__sync_fetch_and_add(&domain->nr_aside, 1);
+	tctx->aside_domain = domain_id + 1;
 }
 
 static __always_inline bool covers_domain(const struct task_struct *p, const struct task_ctx *tctx,
@@ -132,8 +142,9 @@ static __always_inline void insert_confined(struct task_struct *p, struct task_c
 
 	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	join_confined(tctx, cpu_id);
+	leave_aside(tctx);
 	if (cpu && !fixed)
-		join_confined_queue(tctx, cpu->domain);
+		join_aside(tctx, cpu->domain);
 	tctx->queued = true;
 	scx_bpf_dsq_insert_vtime(p, CPU_DSQ(cpu_id), slice_ns, queue_key(tctx, now), enq_flags);
 }
@@ -153,12 +164,53 @@ static __always_inline void note_arrival(u32 domain_id, u64 now)
 static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
 					u64 now, u64 enq_flags)
 {
+	leave_aside(tctx);
 	leave_confined(tctx);
 	switch_clock(tctx, domain_id);
 	note_arrival(domain_id, now);
 	tctx->queued = true;
 	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, queue_key(tctx, now),
 				 enq_flags);
+}
+
+/* Find @tctx a place among those near @cpu_id, in @domain_id. Returns whether there is one. */
+static __always_inline bool join_near(struct task_ctx *tctx, u32 domain_id, u32 cpu_id,
+				      struct ballast_cpu *cpu, u64 key)
+{
+	u32 place;
+
+	bpf_for(place, 0, BALLAST_NEAR_MAX) {
+		if (__sync_val_compare_and_swap(&cpu->near_keys[place], 0, key ?: 1))
+			continue;
+		join_aside(tctx, domain_id);
+		tctx->near_cpu = cpu_id + 1;
+		tctx->near_place = place;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * @p woke and no CPU was free: let it wait for @cpu_id, whose caches it knows and which
+ * is soon free, and save the domain's other CPUs from fetching it. It is the domain's
+ * all the same: it has its clock, and CPUs that find nothing else take it. Returns
+ * whether there is a place for it.
+ */
+static __always_inline bool insert_near(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
+					u32 cpu_id, struct ballast_cpu *cpu, u64 now, u64 enq_flags)
+{
+	u64 key;
+
+	leave_aside(tctx);
+	leave_confined(tctx);
+	switch_clock(tctx, domain_id);
+	key = queue_key(tctx, now);
+	/* Its key is told before it is there: a CPU that goes idle between must not miss it. */
+	if (!join_near(tctx, domain_id, cpu_id, cpu, key))
+		return false;
+	tctx->queued = true;
+	scx_bpf_dsq_insert_vtime(p, NEAR_DSQ(cpu_id), slice_ns, key, enq_flags);
+	return true;
 }
 
 /* The first task in @dsq, NULL if it is empty. */
@@ -227,11 +279,39 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 
 /* The keys at the heads of a CPU's queues: NO_KEY where nobody waits. */
 struct own_queues {
-	u64 domain_key;
+	/* of the domain's tasks, here and there: 0 if it was not needed */
+	u64 open_key;
+	/* the first of them waits in the near queue */
+	bool near_first;
+	bool domain_empty;
 	u64 cpu_key;
 	/* what the first of the CPU's queue requests, if there is a cpu_key */
 	u64 cpu_request_ns;
 };
+
+/* The key of the first that waits near @cpu, NO_KEY if nobody does. */
+static __always_inline u64 near_key(const struct ballast_cpu *cpu)
+{
+	u64 first = cpu->near_keys[0] ?: NO_KEY;
+	u64 second = cpu->near_keys[1] ?: NO_KEY;
+
+	return key_before(first, second) ? first : second;
+}
+
+/* The domain's queue and the near queue have the same clock: look which comes first. */
+static __always_inline void look_at_open(struct own_queues *keys, const struct ballast_cpu *cpu,
+					 bool needed)
+{
+	u64 near = near_key(cpu);
+
+	keys->open_key = 0;
+	if (needed || near != NO_KEY)
+		keys->open_key = head_key(DOMAIN_DSQ(cpu->domain));
+	keys->domain_empty = keys->open_key == NO_KEY;
+	keys->near_first = key_before(near, keys->open_key);
+	if (keys->near_first)
+		keys->open_key = near;
+}
 
 /*
  * Look at @cpu_id's queues. Before dsq_peek a head is read under the queue's
@@ -247,14 +327,12 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	struct task_struct *p;
 	struct task_ctx *tctx;
 
-	keys->domain_key = 0;
+	look_at_open(keys, cpu, cpu_waits || may_go_on);
 	keys->cpu_key = NO_KEY;
 	keys->cpu_request_ns = slice_ns;
-	if (cpu_waits || may_go_on)
-		keys->domain_key = head_key(DOMAIN_DSQ(cpu->domain));
 	if (!cpu_waits)
 		return;
-	if (!may_go_on && keys->domain_key == NO_KEY) {
+	if (!may_go_on && keys->open_key == NO_KEY) {
 		keys->cpu_key = 0;
 		return;
 	}
@@ -280,7 +358,7 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	struct ballast_clock *clock;
 	u64 key;
 
-	if (keys->domain_key == NO_KEY && keys->cpu_key == NO_KEY)
+	if (keys->open_key == NO_KEY && keys->cpu_key == NO_KEY)
 		return true;
 	if (fifo_sched)
 		return false;
@@ -294,8 +372,8 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	key += request_vtime(tctx);
 	if (tctx->confined_cpu)
 		return !key_before(keys->cpu_key, key) &&
-		       !key_before(keys->domain_key, confined_key(cpu, request_ns(tctx), ran_ns));
-	if (key_before(keys->domain_key, key))
+		       !key_before(keys->open_key, confined_key(cpu, request_ns(tctx), ran_ns));
+	if (key_before(keys->open_key, key))
 		return false;
 	return keys->cpu_key == NO_KEY ||
 	       !key_before(confined_key(cpu, keys->cpu_request_ns, 0), key);
@@ -369,37 +447,54 @@ static __noinline void advance(u32 id, u64 vtime, u64 now)
 	clock_advance(clock, vtime, now);
 }
 
-/* Take the first task of @cpu_id's own queues. */
-static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
-				     const struct own_queues *keys)
+/* Take the first of the domain's tasks: a near one, or of its queue. */
+static __always_inline bool take_open(s32 cpu_id, const struct ballast_cpu *cpu, bool near_first)
 {
-	bool confined_first;
-
-	if (keys->domain_key == NO_KEY)
-		confined_first = true;
-	else if (keys->cpu_key == NO_KEY)
-		confined_first = false;
-	else if (fifo_sched)
-		confined_first = key_before(keys->cpu_key, keys->domain_key);
-	else
-		confined_first =
-			key_before(confined_key(cpu, keys->cpu_request_ns, 0), keys->domain_key);
-
-	if (confined_first && keys->cpu_key != NO_KEY &&
-	    scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0)) {
-		count(BALLAST_STAT_DISPATCH_CPU);
+	if (near_first && scx_bpf_dsq_move_to_local(NEAR_DSQ(cpu_id), 0)) {
+		count(BALLAST_STAT_DISPATCH_NEAR);
 		return true;
 	}
 	if (scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0)) {
 		count(BALLAST_STAT_DISPATCH_DOMAIN);
 		return true;
 	}
-	if (!confined_first && keys->cpu_key != NO_KEY &&
-	    scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0)) {
-		count(BALLAST_STAT_DISPATCH_CPU);
+	if (!near_first && near_key(cpu) != NO_KEY &&
+	    scx_bpf_dsq_move_to_local(NEAR_DSQ(cpu_id), 0)) {
+		count(BALLAST_STAT_DISPATCH_NEAR);
 		return true;
 	}
 	return false;
+}
+
+static __always_inline bool take_confined(s32 cpu_id, const struct own_queues *keys)
+{
+	if (keys->cpu_key == NO_KEY || !scx_bpf_dsq_move_to_local(CPU_DSQ(cpu_id), 0))
+		return false;
+	count(BALLAST_STAT_DISPATCH_CPU);
+	return true;
+}
+
+/* Take the first task of @cpu_id's own queues. */
+static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
+				     const struct own_queues *keys)
+{
+	bool confined_first;
+
+	if (keys->open_key == NO_KEY)
+		confined_first = true;
+	else if (keys->cpu_key == NO_KEY)
+		confined_first = false;
+	else if (fifo_sched)
+		confined_first = key_before(keys->cpu_key, keys->open_key);
+	else
+		confined_first =
+			key_before(confined_key(cpu, keys->cpu_request_ns, 0), keys->open_key);
+
+	if (confined_first && take_confined(cpu_id, keys))
+		return true;
+	if (take_open(cpu_id, cpu, keys->near_first))
+		return true;
+	return !confined_first && take_confined(cpu_id, keys);
 }
 
 #endif /* BALLAST_QUEUE_BPF_H */

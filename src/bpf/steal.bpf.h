@@ -21,21 +21,26 @@ static __always_inline u64 patience(u64 bound_ns)
 	return daemon_lost ? 2 * bound_ns : bound_ns;
 }
 
-/* Take a task that is confined, but not to one CPU, from a sibling's queue. */
+/* Take a task that is near a sibling, or confined but not to one CPU, from its queue. */
 static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_cpu *cpu)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
+	struct ballast_cpu *other;
 	u32 i, sibling;
 
-	if (!domain || !domain->nr_confined_queued)
+	if (!domain || !domain->nr_aside)
 		return false;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		sibling = nth_cpu(domain, i);
 		if (sibling == BALLAST_NONE)
 			break;
-		if (sibling == cpu_id || !scx_bpf_dsq_nr_queued(CPU_DSQ(sibling)))
+		other = cpu_at(sibling);
+		if (sibling == cpu_id || !other)
 			continue;
-		if (scx_bpf_dsq_move_to_local(CPU_DSQ(sibling), 0)) {
+		if ((near_key(other) != NO_KEY &&
+		     scx_bpf_dsq_move_to_local(NEAR_DSQ(sibling), 0)) ||
+		    (other->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(sibling)) > 0 &&
+		     scx_bpf_dsq_move_to_local(CPU_DSQ(sibling), 0))) {
 			count(BALLAST_STAT_STEAL_DOMAIN);
 			return true;
 		}
@@ -193,7 +198,7 @@ static __always_inline void check_queue(u32 domain_id, u64 now)
 	if (!domain)
 		return;
 	/* Their own CPU may be taken by a class above ours. */
-	if (domain->nr_confined_queued)
+	if (domain->nr_aside)
 		kick_idle_in(domain_mask(domain_id), domain->nr_idle);
 	if (!scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
 		domain->queued_since_ns = 0;

@@ -318,8 +318,9 @@ impl World {
 
     /// Check 6.
     fn look_at_books(&mut self) {
-        let mut confined = vec![0u64; self.checks.domain_cpus.len()];
+        let mut aside = vec![0u64; self.checks.domain_cpus.len()];
         let mut weights = vec![0u64; self.cpus.len()];
+        let mut near = vec![0; self.cpus.len()];
         for task in 0..self.tasks.len() as TaskId {
             if self.tasks[task as usize].state == State::Dead {
                 continue;
@@ -328,23 +329,34 @@ impl World {
             let Some(context) = self.tasks[task as usize].context() else {
                 continue;
             };
-            if context.confined_queued > 0 {
-                confined[context.confined_queued as usize - 1] += 1;
+            if context.aside_domain > 0 {
+                aside[context.aside_domain as usize - 1] += 1;
+            }
+            if context.near_cpu > 0 {
+                near[context.near_cpu as usize - 1] += 1;
             }
             if context.confined_cpu > 0 {
                 weights[context.confined_cpu as usize - 1] += u64::from(context.confined_weight);
             }
         }
         self.check_rows_used();
-        for (domain, count) in (0u32..).zip(confined) {
-            let says = self.object.domain(domain).nr_confined_queued;
+        for (domain, count) in (0u32..).zip(aside) {
+            let says = self.object.domain(domain).nr_aside;
             if says != count {
                 let text = format!(
-                    "domain {domain} counts {says} confined tasks that wait, there are {count}"
+                    "domain {domain} counts {says} tasks that wait aside, there are {count}"
                 );
                 self.checks.fail(Check::Rows, self.now, text);
             }
             self.check_online(domain);
+        }
+        for (cpu, count) in (0u32..).zip(near) {
+            let keys = self.object.cpu(cpu).near_keys;
+            let says = keys.iter().filter(|&&key| key != 0).count();
+            if says != count {
+                let text = format!("CPU {cpu} counts {says} near tasks, there are {count}");
+                self.checks.fail(Check::Rows, self.now, text);
+            }
         }
         for (cpu, weight) in (0u32..).zip(weights) {
             let says = self.object.cpu(cpu).confined_weight;
