@@ -72,9 +72,7 @@ impl Confined {
         self.begin(classes, nodes);
         self.slack = (tree.children.len() + nodes) as u64;
         self.flat_version = 0;
-        // In the order opposite to that in which they are split.
-        for &group in tree.order.iter().rev() {
-            let group = group as usize;
+        for group in tree.deepest_first() {
             if group != 0 && tree.class[group] == MIXED {
                 list_terminals(tree, payout, group, &mut self.terminals);
                 for terminal in &self.terminals {

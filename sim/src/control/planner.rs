@@ -62,7 +62,12 @@ impl Planner {
                 from: snapshot.tasks[index].domain,
                 to: DomainId(to as u32),
                 entitlement: plan.entitlements[index],
-                reason: reason(plan, index, snapshot.tasks[index].domain, DomainId(to as u32)),
+                reason: reason(
+                    plan,
+                    index,
+                    snapshot.tasks[index].domain,
+                    DomainId(to as u32),
+                ),
             });
             plan.moves = moves.collect();
         }

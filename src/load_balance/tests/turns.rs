@@ -140,7 +140,10 @@ fn lag_within_the_bound_moves_nobody() {
     assert_eq!(moves(&snapshot), 1);
     let plan = planned(&snapshot);
     assert!(
-        plan.moves[0].reason.to_string().contains("have waited longer"),
+        plan.moves[0]
+            .reason
+            .to_string()
+            .contains("have waited longer"),
         "{plan:?}"
     );
     // Nearer, the bound is lower.
