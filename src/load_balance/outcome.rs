@@ -93,10 +93,14 @@ pub enum Cause {
 }
 
 impl Reason {
-    /// The sentence, with what `name` calls the domains.
-    pub fn with_names(&self, name: impl Fn(DomainId) -> u64) -> String {
+    /// The sentence, with what the reader calls the domains and the tasks.
+    pub fn with_names(
+        &self,
+        domain: impl Fn(DomainId) -> u64,
+        task: impl Fn(TaskRef) -> String,
+    ) -> String {
         let place = |place: Owing| {
-            let (id, Owing { load, capacity, .. }) = (name(place.id), place);
+            let (id, Owing { load, capacity, .. }) = (domain(place.id), place);
             format!("domain{id} owes {load:.3} CPUs and has {capacity:.3}")
         };
         let cause = match self.cause {
@@ -105,7 +109,7 @@ impl Reason {
             Cause::Turn => ", and its tasks have waited longer",
         };
         let partner = match self.partner {
-            Some((task, share)) => format!(" for the {share:.3} of {task}"),
+            Some((partner, share)) => format!(" for the {share:.3} of {}", task(partner)),
             None => String::new(),
         };
         let (from, to) = (place(self.from), place(self.to));
@@ -115,7 +119,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.with_names(|id| u64::from(id.0)))
+        f.write_str(&self.with_names(|id| u64::from(id.0), |task| task.to_string()))
     }
 }
 
@@ -176,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domains_in_a_reason_get_their_names() {
+    fn domains_and_tasks_in_a_reason_get_their_names() {
         let owing = |id, load| Owing {
             id: DomainId(id),
             load,
@@ -186,13 +190,19 @@ mod tests {
             from: owing(0, 5.2),
             to: owing(1, 1.0),
             share: 0.9,
-            partner: None,
+            partner: Some((
+                TaskRef {
+                    slot: 3,
+                    generation: 1,
+                },
+                0.25,
+            )),
             cause: Cause::Turn,
         };
         assert_eq!(
-            reason.with_names(|id| [70, 8][id.index()]),
+            reason.with_names(|id| [70, 8][id.index()], |row| format!("task {}", row.slot)),
             "domain70 owes 5.200 CPUs and has 4.000, and its tasks have waited longer, \
-             domain8 owes 1.000 CPUs and has 4.000: moves 0.900"
+             domain8 owes 1.000 CPUs and has 4.000: moves 0.900 for the 0.250 of task 3"
         );
     }
 }

@@ -12,7 +12,7 @@ use super::MOST_TASKS;
 use super::table::Table;
 use crate::affinity::cpus_of;
 use crate::cpulist::format_cpus;
-use crate::ids::{DomainId, NodeId};
+use crate::ids::{DomainId, NodeId, TaskRef};
 use crate::load_balance::{Move, Plan, Task};
 use crate::snapshot_file::Input;
 
@@ -146,7 +146,13 @@ impl Named<'_> {
 
     /// The planner's reason with the file's ids for its dense ones.
     fn reason(&self, planned: &Move) -> String {
-        planned.reason.with_names(|id| self.domain(id))
+        let tasks = &self.input.snapshot.tasks;
+        let task = |row: TaskRef| match tasks.get(row.slot as usize) {
+            // Rows are numbered in the order of the file.
+            Some(task) if task.task == row => format!("task {}", task.id),
+            _ => row.to_string(),
+        };
+        planned.reason.with_names(|id| self.domain(id), task)
     }
 
     fn machine(&self) -> String {
