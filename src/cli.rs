@@ -8,9 +8,11 @@ mod errors;
 mod tests;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
+use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 use scx_utils::build_id;
@@ -20,7 +22,7 @@ use crate::cpulist::CpuList;
 use crate::domains::DomainSpec;
 use crate::usage::UsageError;
 use commands::Command;
-use errors::usage_error;
+use errors::{not_text, usage_error};
 
 /// The version as the sched_ext family prints it: number and target.
 static VERSION: LazyLock<String> =
@@ -220,15 +222,17 @@ pub enum Parsed {
 /// and `--version`.
 ///
 /// # Errors
-/// Any bad usage, as one line.
-pub fn parse() -> Result<Cli, UsageError> {
+/// Any bad usage, as a [`UsageError`]; otherwise that the text cannot be printed.
+pub fn parse() -> anyhow::Result<Cli> {
     match parse_from(std::env::args_os())? {
         Parsed::Run(cli) => Ok(*cli),
-        Parsed::Print(text) => {
-            // A closed stdout (`--help | head -1`) is not our error.
-            let _ = text.print();
-            std::process::exit(0);
-        }
+        Parsed::Print(text) => match text.print().and_then(|()| io::stdout().flush()) {
+            // A reader who has left (`--help | head -1`) has seen enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("writing to standard output")
+            }
+            _ => std::process::exit(0),
+        },
     }
 }
 
@@ -241,10 +245,12 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    match Cli::try_parse_from(&args) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Print(error)),
+            ErrorKind::InvalidUtf8 => Err(not_text(&args)),
             _ => Err(usage_error(&error)),
         },
     }

@@ -63,7 +63,11 @@ fn snapshot(args: &SnapshotArgs) -> Result<()> {
 /// The bytes of the file, or of standard input for `-`.
 fn read_file(path: &Path) -> Result<Vec<u8>, UsageError> {
     let wrong = |error: io::Error| {
-        let detail = format!("reading '{}': {error}", path.display());
+        let path = path.display();
+        let detail = match error.kind() {
+            ErrorKind::IsADirectory => format!("'{path}' is a folder; give a file"),
+            _ => format!("reading '{path}': {error}"),
+        };
         UsageError::new("--snapshot", detail)
     };
     let source: Box<dyn Read> = if path.as_os_str() == OsStr::new("-") {

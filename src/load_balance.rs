@@ -40,7 +40,7 @@ use board::{Board, Kept};
 pub use config::Config;
 use levels::Levels;
 pub use model::{Domain, Node, Snapshot, Task};
-pub use outcome::{Certificate, DomainPlan, Move, Plan, Remains};
+pub use outcome::{Cause, Certificate, DomainPlan, Move, Owing, Plan, Reason, Remains};
 use rotate::Rotation;
 
 /// Plans rounds, and keeps its memory from one to the next.

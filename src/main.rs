@@ -17,7 +17,7 @@ use scx_ballast::{commands, run, stats};
 use simplelog::{ColorChoice, ConfigBuilder, LevelFilter, TermLogger, TerminalMode};
 
 fn main() -> ExitCode {
-    let result = cli::parse().map_err(anyhow::Error::from).and_then(work);
+    let result = cli::parse().and_then(work);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -80,6 +80,10 @@ pub fn read(bytes: &[u8]) -> Result<Input, UsageError> {
         let detail = format!("byte {} is not UTF-8 text", error.valid_up_to());
         UsageError::new(ROOT, detail)
     })?;
+    if text.starts_with('\u{feff}') {
+        let detail = "it begins with a byte order mark; save it as UTF-8 without one";
+        return Err(UsageError::new(ROOT, detail));
+    }
     if text.trim().is_empty() {
         return Err(UsageError::new(ROOT, "it is empty; give a JSON object"));
     }

@@ -113,6 +113,19 @@ fn without_json_it_is_for_a_person() {
 }
 
 #[test]
+fn the_example_in_the_documents_has_moves_and_swaps() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example-snapshot.json");
+    let output = run(&["plan", "--snapshot", path], b"");
+    assert_eq!(exit_code(&output), 0, "{}", text(&output.stderr));
+    let report = text(&output.stdout);
+    assert!(report.contains("\n13 moves\n"), "{report}");
+    assert!(
+        report.contains(": moves 0.733 for the 0.600 of task 102\n"),
+        "{report}"
+    );
+}
+
+#[test]
 fn preferred_nodes_count_if_asked() {
     let task = |id| {
         json!({"id": id, "weight": 100, "demand": 1.0, "domain": 0,
@@ -165,11 +178,20 @@ fn what_is_wrong_is_refused_in_one_line() {
 fn what_cannot_be_read_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let missing = dir.path().join("none\nhere");
-    for path in [dir.path(), &missing] {
+    let refusal = |path: &std::path::Path| {
         let path = path.to_str().expect("text");
-        let refusal = refused(&run(&["plan", "--snapshot", path], b""));
-        assert!(refusal.starts_with("--snapshot: reading '"), "{refusal}");
-    }
+        refused(&run(&["plan", "--snapshot", path], b""))
+    };
+    let about_missing = refusal(&missing);
+    assert!(
+        about_missing.starts_with("--snapshot: reading '"),
+        "{about_missing}"
+    );
+    let about_folder = refusal(dir.path());
+    assert!(
+        about_folder.ends_with("is a folder; give a file"),
+        "{about_folder}"
+    );
     refused(&run(&["plan"], b""));
     refused(&run(
         &["-i", "2", "plan", "--snapshot", "-"],
@@ -204,18 +226,27 @@ fn nobody_has_to_read_to_the_end() {
 
 #[test]
 fn output_that_cannot_be_written_is_a_run_time_error() {
-    let full = std::fs::File::create("/dev/full").expect("Linux has it");
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("snapshot");
     std::fs::write(&path, EXAMPLE).expect("room");
-    let output = Command::new(env!("CARGO_BIN_EXE_scx_ballast"))
-        .args(["plan", "--snapshot"])
-        .arg(&path)
-        .stdout(full)
-        .output()
-        .expect("the binary runs");
-    assert_eq!(exit_code(&output), 1);
-    assert_eq!(text(&output.stderr).lines().count(), 1);
+    let path = path.to_str().expect("text");
+    for args in [
+        &["plan", "--snapshot", path][..],
+        &["plan", "--snapshot", path, "--json"],
+        &["plan", "--help"],
+        &["--help"],
+        &["--version"],
+        &["--help-stats"],
+    ] {
+        let full = std::fs::File::create("/dev/full").expect("Linux has it");
+        let output = Command::new(env!("CARGO_BIN_EXE_scx_ballast"))
+            .args(args)
+            .stdout(full)
+            .output()
+            .expect("the binary runs");
+        assert_eq!(exit_code(&output), 1, "{args:?}");
+        assert_eq!(text(&output.stderr).lines().count(), 1, "{args:?}");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ struct RunArgs {
     #[arg(required = true)]
     scenario: Option<PathBuf>,
     /// Instead of the scenario's seed.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     seed: Option<u64>,
     /// Print JSON instead of tables.
     #[arg(long)]
@@ -64,11 +64,11 @@ enum Command {
     Swarm {
         /// How many seeds.
         #[arg(long, value_name = "N", default_value_t = 200,
-              value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+              allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
         seeds: u64,
         /// The first one.
         #[arg(long, value_name = "N", default_value_t = 1,
-              value_parser = clap::value_parser!(u64).range(..1 << 63))]
+              allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..1 << 63))]
         first: u64,
         /// Run each twice and compare.
         #[arg(long)]
@@ -83,7 +83,8 @@ enum Command {
     /// Print the scenario of a seed of the swarm, as TOML
     Scenario {
         /// The seed.
-        #[arg(value_parser = clap::value_parser!(u64).range(..1 << 63))]
+        #[arg(allow_negative_numbers = true,
+              value_parser = clap::value_parser!(u64).range(..1 << 63))]
         seed: u64,
     },
 }
@@ -100,11 +101,7 @@ fn main() -> ExitCode {
             eprintln!("{}; try --help", UsageError::plain(line));
             return ExitCode::from(2);
         }
-        Err(text) => {
-            // A closed stdout is not our error.
-            let _ = text.print();
-            return ExitCode::SUCCESS;
-        }
+        Err(text) => return print_help(&text),
     };
     let result = match cli.command {
         None => scenario(&cli.run),
@@ -129,6 +126,24 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(1)
         }
+    }
+}
+
+/// A seed, as typed.
+fn seed(text: &str) -> Result<u64, String> {
+    let seed = text.parse();
+    seed.map_err(|_| format!("give a whole number from 0 to {}", u64::MAX))
+}
+
+/// Prints help or version.
+fn print_help(text: &clap::Error) -> ExitCode {
+    match text.print().and_then(|()| std::io::stdout().flush()) {
+        // A reader who has left (`| head`) has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: writing to standard output: {error}");
+            ExitCode::from(1)
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -175,6 +190,10 @@ fn read(path: &Path) -> Result<Scenario, Error> {
     let scenario = parse(&text).map_err(usage)?;
     config(&scenario.flags, &scenario.topology)
         .map_err(|error| usage(error.root_cause().to_string()))?;
+    if scenario.tasks.is_empty() {
+        let error = "tasks: there are none, and so nothing to run; give [[tasks]]";
+        return Err(usage(error.to_owned()));
+    }
     Ok(scenario)
 }
 

@@ -68,7 +68,7 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
     let bad_flags = folder.join(format!("ballast-sim-flags-{}.toml", std::process::id()));
     std::fs::write(
         &bad_flags,
-        "name = 'x'\nseconds = 1\nflags = ['--interval', '0']\n",
+        "name = 'x'\nseconds = 1\nflags = ['--interval', '0']\n[[tasks]]\nname = 'a'\nwork = { kind = 'spin' }\n",
     )
     .expect("written");
     let (bad, bad_flags) = (
@@ -80,6 +80,11 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
         (&[bad_flags], "--interval"),
         (&["/nonexistent.toml"], "/nonexistent.toml: "),
         (&["--colour"], "--colour"),
+        (
+            &[&spinners(), "--seed", "-1"],
+            "'-1' for '--seed <N>': give a whole number from 0 to ",
+        ),
+        (&["/dev/null"], "/dev/null: it is empty; give name, seconds"),
         (&[], "<SCENARIO>"),
         (&["/dev/zero"], "larger than 1 MiB"),
         (&["swarm", "--seeds", "0"], "--seeds"),
@@ -101,6 +106,22 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
     }
     std::fs::remove_file(bad).expect("removed");
     std::fs::remove_file(bad_flags).expect("removed");
+}
+
+#[test]
+fn a_scenario_without_tasks_is_refused() {
+    let error = refusal("no-tasks", "name = 'x'\nseconds = 1\n");
+    assert!(error.contains("tasks: there are none"), "{error}");
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_run_time_error() {
+    let full = std::fs::File::create("/dev/full").expect("Linux has it");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ballast-sim"));
+    let output = command.arg("--help").stdout(full).output().expect("runs");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! clap's errors as one line each: the flag, what was given, what to give.
 //! Never decides what is an error.
 
-use clap::CommandFactory;
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use super::Cli;
 use crate::usage::UsageError;
@@ -38,6 +40,24 @@ pub(super) fn usage_error(error: &clap::Error) -> UsageError {
     } else {
         UsageError::new(&flag, detail)
     }
+}
+
+/// The error that an argument is not text, of which clap does not say which one.
+pub(super) fn not_text(args: &[OsString]) -> UsageError {
+    // What is wrong with the text closest to it names the flag and what to give.
+    let text = args.iter().map(|arg| arg.to_string_lossy().into_owned());
+    if let Err(error) = Cli::try_parse_from(text)
+        && error.use_stderr()
+    {
+        return usage_error(&error);
+    }
+    let is_wrong = |arg: &OsString| arg.to_str().is_none();
+    let at = args.iter().position(is_wrong).unwrap_or_default();
+    let is_flag = |arg: &&OsString| arg.as_encoded_bytes().starts_with(b"-");
+    let flag = args[..=at].iter().rev().find(is_flag);
+    let flag = flag.unwrap_or(&args[at]).to_string_lossy();
+    let flag = flag.split('=').next().unwrap_or_default();
+    UsageError::new(flag, "its value is not UTF-8 text; give text")
 }
 
 fn unknown_command(error: &clap::Error) -> UsageError {

@@ -500,6 +500,26 @@ fn arguments_that_are_not_text() {
         let error = parse_from(line).expect_err("not text").to_string();
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+    let refused = |args: &[&[u8]]| {
+        let args = args.iter().map(|arg| OsString::from_vec(arg.to_vec()));
+        let line = std::iter::once(OsString::from("scx_ballast")).chain(args);
+        parse_from(line).expect_err("not text").to_string()
+    };
+    for args in [&[&b"--interval"[..], b"\xff"][..], &[b"--interval=\xff"]] {
+        assert_eq!(
+            refused(args),
+            "--interval: '\u{fffd}' is not possible; give a number of seconds from 0.01 to 3600"
+        );
+    }
+    for args in [
+        &[&b"--btf-custom-path"[..], b"\xff"][..],
+        &[b"--btf-custom-path=\xff"],
+    ] {
+        assert_eq!(
+            refused(args),
+            "--btf-custom-path: its value is not UTF-8 text; give text"
+        );
+    }
 }
 
 #[test]

@@ -72,9 +72,7 @@ impl Confined {
         self.begin(classes, nodes);
         self.slack = (tree.children.len() + nodes) as u64;
         self.flat_version = 0;
-        // In the order opposite to that in which they are split.
-        for &group in tree.order.iter().rev() {
-            let group = group as usize;
+        for group in tree.deepest_first() {
             if group != 0 && tree.class[group] == MIXED {
                 list_terminals(tree, payout, group, &mut self.terminals);
                 for terminal in &self.terminals {
@@ -156,9 +154,7 @@ impl Confined {
             amount,
             least: 0.0,
         });
-        let mut highest = 0.0;
-        self.decide(classes, &mut highest);
-        highest
+        self.decide(classes)
     }
 
     /// The level of each mask class in the last split of one group.
@@ -237,12 +233,11 @@ impl Confined {
             least: 0.0,
         };
         let level = self.first_level(&part, split.tree);
-        let mut highest = 0.0;
         self.parts.clear();
-        self.apply(&part, level, split.classes, &mut highest);
+        let mut highest = self.apply(&part, level, split.classes);
         if !self.parts.is_empty() {
             self.climb(terminals.clone(), split.tree);
-            self.decide(split.classes, &mut highest);
+            highest = highest.max(self.decide(split.classes));
         }
         for terminal in &self.terminals[terminals] {
             split.hand_out(terminal, terminal.level);
@@ -260,23 +255,28 @@ impl Confined {
         }
     }
 
-    /// Finds the levels of all parts, and the highest of those whose terminals
+    /// Finds the levels of all parts. Returns the highest of those whose terminals
     /// have CPUs to themselves.
-    fn decide(&mut self, classes: &Classes, highest: &mut f64) {
+    fn decide(&mut self, classes: &Classes) -> f64 {
+        let mut highest = 0.0f64;
         while let Some(part) = self.parts.pop() {
             let level = self.level(&part);
-            self.apply(&part, level, classes, highest);
+            highest = highest.max(self.apply(&part, level, classes));
         }
+        highest
     }
 
     /// Settles a part at a level that its CPUs can carry, or else divides it.
-    fn apply(&mut self, part: &Part, level: f64, classes: &Classes, highest: &mut f64) {
+    /// Returns the level if it is settled and has CPUs to itself, otherwise 0.
+    fn apply(&mut self, part: &Part, level: f64, classes: &Classes) -> f64 {
         let is_one = level.is_infinite() || part.terminals.len() == 1;
-        if self.carries(part) || is_one || !self.divide(part, level) {
-            self.settle(part);
-            if self.has_cpus(part, classes) {
-                *highest = highest.max(level);
-            }
+        if !self.carries(part) && !is_one && self.divide(part, level) {
+            return 0.0;
+        }
+        self.settle(part);
+        match self.has_cpus(part, classes) {
+            true => level,
+            false => 0.0,
         }
     }
 

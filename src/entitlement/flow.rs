@@ -2,16 +2,12 @@
 //! Maximum flow in whole numbers from many sources to many drains.
 //! Never knows what its nodes stand for.
 //!
-//! Dinic's algorithm. A flow is kept when supplies change, and only repaired.
+//! Dinic's algorithm. A flow is kept when supplies change, and only repaired. A
+//! search looks at 64 arcs of a node at once.
 //! The network can be cut into regions, which then are networks of their own: an
 //! arc from one region to another carries what it did.
 
 mod search;
-
-use search::Scope;
-
-/// The distance of a node that no supply is left for.
-const UNREACHED: u32 = u32::MAX;
 
 /// A network and the last flow in it. Memory is reused.
 #[derive(Debug, Default)]
@@ -21,31 +17,36 @@ pub(super) struct Network {
     drain: Vec<u64>,
     /// Arcs that were added and not yet sorted: from, to, capacity.
     added: Vec<(u32, u32, u64)>,
-    /// Where the arcs of each node begin, and the end of the last.
+    /// Where the arcs of each node begin, and the end of the last. They are in the
+    /// order of where they lead.
     start: Vec<u32>,
-    /// Where those end that may still carry something, but for where they begin.
-    end: Vec<u32>,
-    /// Where the arcs that were added from each node end; where there are none,
-    /// past all.
-    forth: Vec<u32>,
     arcs: Vec<Arc>,
     /// What each arc can carry; its twin in the other direction: nothing.
     capacity: Vec<u64>,
     /// Of each arc, whether it led out of a region when that was cut off.
     full: Vec<bool>,
+    /// The same arcs, 64 nodes to a block; where those of each node begin, and the
+    /// end of the last; and the block of each arc.
+    blocks: Vec<Block>,
+    block_start: Vec<u32>,
+    block_of: Vec<u32>,
     supply_left: Vec<u64>,
     drain_left: Vec<u64>,
-    /// Where each node is.
-    spots: Vec<Spot>,
-    /// The next arc of each node that is worth a look.
+    region: Vec<u32>,
+    /// Of each node that the last search got to, how many arcs from the nearest one
+    /// with supply left.
+    distance: Vec<u32>,
+    /// The nodes of the last search, as bits, and those that it did not get to.
+    all: Vec<u64>,
+    fresh: Vec<u64>,
+    /// Those at distance 1, then those at distance 2, and so on, but for dead ends.
+    layers: Vec<u64>,
+    /// The next block of each node that is worth a look.
     next: Vec<u32>,
     queue: Vec<u32>,
     /// How many at its start have supply left, or had before it was pushed.
     sources: usize,
     path: Vec<u32>,
-    scope: Scope,
-    /// Whether the scope of the last search left arcs out.
-    left_out: bool,
 }
 
 /// What every flow carries over an arc, as far as cuts tell.
@@ -59,21 +60,31 @@ pub(super) enum Carries {
     Nothing,
 }
 
-/// Where a node is: what every search asks of the end of every arc.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Spot {
-    region: u32,
-    /// Arcs from the nearest node with supply left, or `UNREACHED`.
-    distance: u32,
-}
-
-/// One direction of an arc, no larger than what every search reads.
+/// One direction of an arc.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arc {
     /// What of its capacity is left.
     left: u64,
     to: u32,
     twin: u32,
+}
+
+/// The arcs from one node to 64 others.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// Which 64 these are.
+    word: u32,
+    /// The first of the arcs.
+    first: u32,
+    /// Where they lead.
+    all: u64,
+    /// Where those lead that may carry more.
+    open: u64,
+}
+
+/// The word of a bit set that a node is in, and its bit there.
+fn bit(node: u32) -> (usize, u64) {
+    (node as usize / 64, 1 << (node % 64))
 }
 
 impl Network {
@@ -88,14 +99,16 @@ impl Network {
             amounts.clear();
             amounts.resize(nodes, 0);
         }
-        self.spots.clear();
-        self.spots.resize(nodes, Spot::default());
-        self.next.clear();
-        self.next.resize(nodes, 0);
+        for numbers in [&mut self.region, &mut self.distance, &mut self.next] {
+            numbers.clear();
+            numbers.resize(nodes, 0);
+        }
         self.added.clear();
     }
 
-    /// Adds an arc. [`Network::connect`] must follow the last one.
+    /// Adds an arc: the first between the two, after all from the one to lower
+    /// numbers and all to the other from lower numbers than the one.
+    /// [`Network::connect`] must follow the last.
     pub fn add(&mut self, from: u32, to: u32, capacity: u64) {
         self.added.push((from, to, capacity));
     }
@@ -116,8 +129,6 @@ impl Network {
         self.arcs.resize(2 * self.added.len(), Arc::default());
         self.capacity.clear();
         self.capacity.resize(2 * self.added.len(), 0);
-        self.forth.clear();
-        self.forth.resize(nodes, u32::MAX);
         for &(from, to, capacity) in &self.added {
             let forth = self.start[from as usize + 1];
             self.start[from as usize + 1] += 1;
@@ -127,10 +138,42 @@ impl Network {
             self.arcs[forth as usize] = arc(to, back);
             self.arcs[back as usize] = arc(from, forth);
             self.capacity[forth as usize] = capacity;
-            self.forth[from as usize] = forth + 1;
         }
         self.start.truncate(nodes + 1);
+        self.block_arcs();
         self.unite();
+    }
+
+    /// Sorts the arcs of each node into blocks.
+    fn block_arcs(&mut self) {
+        self.blocks.clear();
+        self.block_start.clear();
+        self.block_of.clear();
+        for arcs in self.start.windows(2) {
+            self.block_start.push(self.blocks.len() as u32);
+            let begin = self.blocks.len();
+            for first in arcs[0]..arcs[1] {
+                let (word, bit) = bit(self.arcs[first as usize].to);
+                let word = word as u32;
+                if self.blocks[begin..]
+                    .last()
+                    .is_none_or(|last| last.word != word)
+                {
+                    let (all, open) = (0, 0);
+                    self.blocks.push(Block {
+                        word,
+                        first,
+                        all,
+                        open,
+                    });
+                }
+                let at = self.blocks.len() - 1;
+                debug_assert!(self.blocks[at].all < bit, "arcs are not in order");
+                self.blocks[at].all |= bit;
+                self.block_of.push(at as u32);
+            }
+        }
+        self.block_start.push(self.blocks.len() as u32);
     }
 
     /// Makes it all one region again, in which nothing flows, without supplies
@@ -144,21 +187,38 @@ impl Network {
         ] {
             amounts.fill(0);
         }
-        for spot in &mut self.spots {
-            spot.region = 0;
-        }
+        self.region.fill(0);
         self.full.clear();
         self.full.resize(self.arcs.len(), false);
-        self.end.clear();
-        self.end.extend_from_slice(&self.start[1..]);
-        for (arc, &capacity) in self.arcs.iter_mut().zip(&self.capacity) {
-            arc.left = capacity;
+        for block in &mut self.blocks {
+            block.open = 0;
         }
+        for (at, &capacity) in self.capacity.iter().enumerate() {
+            self.arcs[at].left = capacity;
+            if capacity > 0 {
+                self.blocks[self.block_of[at] as usize].open |= bit(self.arcs[at].to).1;
+            }
+        }
+    }
+
+    /// Has an arc carry so much more.
+    fn carry(&mut self, arc: u32, amount: u64) {
+        let twin = self.arcs[arc as usize].twin;
+        self.set_left(arc, self.arcs[arc as usize].left - amount);
+        self.set_left(twin, self.arcs[twin as usize].left + amount);
+    }
+
+    fn set_left(&mut self, arc: u32, left: u64) {
+        let at = arc as usize;
+        self.arcs[at].left = left;
+        let (_, bit) = bit(self.arcs[at].to);
+        let open = &mut self.blocks[self.block_of[at] as usize].open;
+        *open = if left > 0 { *open | bit } else { *open & !bit };
     }
 
     /// The region of a node.
     pub fn region(&self, node: u32) -> u32 {
-        self.spots[node as usize].region
+        self.region[node as usize]
     }
 
     /// Lets this much leave at a node where nothing leaves yet.
@@ -190,7 +250,6 @@ impl Network {
 
     /// What flows over the arcs of a node, if it does not come to a region that
     /// was cut off, from now on enters where they lead. Nothing else enters here.
-    /// Searches are fastest if the arcs that were added last are handed on first.
     pub fn hand_on(&mut self, node: u32) {
         let from = node as usize;
         for at in self.start[from] as usize..self.start[from + 1] as usize {
@@ -202,11 +261,8 @@ impl Network {
             if !self.full[at] {
                 self.supply[to as usize] += capacity - left;
             }
-            self.arcs[at].left = capacity;
-            self.arcs[twin as usize].left = 0;
-            // Nothing can be displaced over it any more: no search need see it.
-            let end = &mut self.end[to as usize];
-            *end -= u32::from(*end == twin + 1);
+            self.set_left(at as u32, capacity);
+            self.set_left(twin, 0);
         }
         self.set_drain(from, 0);
         (self.supply[from], self.supply_left[from]) = (0, 0);
@@ -236,7 +292,8 @@ impl Network {
     /// Whether the node is on the source side of the smallest minimum cut: what
     /// is left of some supply could still get there.
     pub fn is_short(&self, node: u32) -> bool {
-        self.spots[node as usize].distance != UNREACHED
+        let (word, bit) = bit(node);
+        self.fresh[word] & bit == 0
     }
 
     /// Makes the short ones of a region another, with this number: what arcs
@@ -245,7 +302,7 @@ impl Network {
     pub fn cut(&mut self, short: &[u32], number: u32, fixed: &mut [u64]) -> u64 {
         let old = short.first().map_or(number, |&node| self.region(node));
         for &node in short {
-            self.spots[node as usize].region = number;
+            self.region[node as usize] = number;
         }
         let mut leaving = 0u64;
         for &node in short {

@@ -23,13 +23,14 @@ pub(super) struct Payout {
     /// Whether somebody of the mask class is short, and so are all groups he
     /// is in.
     pub hungry: Vec<bool>,
-    /// The node of each group that is `MIXED`.
+    /// The node of each group that is `MIXED`; of no meaning for others.
     pub node: Vec<u32>,
 }
 
 impl Payout {
     /// Starts with what there is for the root, in CPUs. The first nodes are the mask
-    /// classes, then there are `others`, then the groups that are `MIXED`.
+    /// classes, then there are `others`, then the groups that are `MIXED`, the deepest
+    /// first.
     pub fn start(&mut self, tree: &Tree, mask_classes: usize, others: usize, most: f64) {
         self.total.clear();
         self.total.resize(tree.len(), 0.0);
@@ -38,13 +39,15 @@ impl Payout {
         self.short.clear();
         self.short.resize(tree.len(), false);
         self.short[0] = most + NOTICEABLE < demand;
-        self.node.clear();
         let mut nodes = (mask_classes + others) as u32;
-        self.node.extend(tree.class.iter().map(|&class| {
-            nodes += u32::from(class == MIXED);
-            // Of no meaning where the group is not mixed.
-            nodes.saturating_sub(1)
-        }));
+        self.node.clear();
+        self.node.resize(tree.len(), 0);
+        for group in tree.deepest_first() {
+            if tree.class[group] == MIXED {
+                self.node[group] = nodes;
+                nodes += 1;
+            }
+        }
         self.given.clear();
         self.given.resize(nodes as usize, 0);
         self.hungry.clear();

@@ -90,6 +90,14 @@ impl Tree {
         self.start[group] as usize..self.start[group + 1] as usize
     }
 
+    /// All groups, every one before the group it is in, and those of a depth as in
+    /// the problem.
+    pub fn deepest_first(&self) -> impl Iterator<Item = usize> {
+        let depth = |group: &u32| self.depth[*group as usize];
+        let levels = self.order.chunk_by(move |a, b| depth(a) == depth(b));
+        levels.rev().flatten().map(|&group| group as usize)
+    }
+
     /// The claims of these children.
     pub fn claims(&self, children: Range<usize>) -> impl Iterator<Item = Claim> + Clone {
         self.children[children].iter().map(|child| child.claim)

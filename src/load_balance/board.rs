@@ -390,13 +390,15 @@ impl<'a> Board<'a> {
         for seat in &mut self.seats {
             seat.list.clear();
         }
-        for (number, &place) in (0u32..).zip(&self.places) {
-            let share = self.share(number);
-            let may_go = self.is_movable(number) && self.is_worth_moving(share);
+        let least = self.config.least_share.max(LEAST);
+        let items = self.places.iter().zip(&self.movable);
+        let owed = self.order.iter().zip(&self.owed.shares);
+        for (number, ((&place, &movable), (&index, &share))) in (0u32..).zip(items.zip(owed)) {
+            let may_go = movable && share >= least;
             if place == NOWHERE || !may_go || !is_wanted(place as usize) {
                 continue;
             }
-            let task = &self.snapshot.tasks[self.order[number as usize] as usize];
+            let task = &self.snapshot.tasks[index as usize];
             if self.reach.allows_others(task.mask, place as usize) {
                 self.seats[place as usize].list.push(Entry {
                     share,

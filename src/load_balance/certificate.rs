@@ -2,8 +2,6 @@
 //! The certificate: bounds that hold for every plan, and what remains.
 //! Never looks at how the plan was found.
 
-use std::collections::BinaryHeap;
-
 use ordered_float::OrderedFloat;
 
 use super::board::{Board, Item, LEAST};
@@ -95,19 +93,19 @@ fn moves_min(board: &Board, remains: f64) -> usize {
     let seats = 0..board.seats.len();
     let mut out = 0;
     if seats.clone().any(|seat| excess(seat) > 0.0) {
-        let mut shares: Vec<Vec<OrderedFloat<f64>>> = vec![Vec::new(); board.seats.len()];
+        let mut shares: Vec<Vec<f64>> = vec![Vec::new(); board.seats.len()];
         let has_excess: Vec<bool> = seats.clone().map(|seat| excess(seat) > 0.0).collect();
         for number in 0..board.len() {
             let origin = board.origin(number);
             if let Some(seat) = origin.filter(|&seat| has_excess[seat])
                 && board.is_movable(number)
             {
-                shares[seat].push(OrderedFloat(board.share(number)));
+                shares[seat].push(board.share(number));
             }
         }
         let fewest = seats
             .clone()
-            .map(|seat| fewest(std::mem::take(&mut shares[seat]), excess(seat)));
+            .map(|seat| fewest(&mut shares[seat], excess(seat)));
         out = fewest.sum();
     }
     let largest = board.largest;
@@ -118,17 +116,22 @@ fn moves_min(board: &Board, remains: f64) -> usize {
     out.max(seats.map(pieces).sum())
 }
 
-/// How many of the largest shares add up to `excess`.
-fn fewest(shares: Vec<OrderedFloat<f64>>, excess: f64) -> usize {
-    // Mostly a few of many.
-    let mut largest = BinaryHeap::from(shares);
-    let mut left = excess;
-    let mut count = 0;
-    while left > 0.0
-        && let Some(share) = largest.pop()
-    {
-        left -= share.0;
-        count += 1;
+/// How many of the largest shares it takes to make up for the excess, or all. In
+/// linear time: what is larger than the middle one tells in which half the last is.
+fn fewest(shares: &mut [f64], excess: f64) -> usize {
+    let (mut shares, mut left, mut count) = (shares, excess, 0);
+    while left > 0.0 && !shares.is_empty() {
+        let middle = shares.len() / 2;
+        let (larger, &mut share, smaller) =
+            shares.select_nth_unstable_by(middle, |a, b| b.total_cmp(a));
+        let sum: f64 = larger.iter().sum();
+        if sum >= left {
+            shares = larger;
+            continue;
+        }
+        left -= sum + share;
+        count += middle + 1;
+        shares = smaller;
     }
     count
 }
@@ -202,4 +205,31 @@ fn roomiest(board: &Board, but: usize) -> usize {
     let room = |seat: &usize| OrderedFloat(board.seats[*seat].side.room());
     let others = (0..board.seats.len()).filter(|&seat| seat != but);
     others.max_by_key(room).unwrap_or(but)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::fewest;
+
+    proptest! {
+        #![proptest_config(crate::seeds::config("load_balance::certificate"))]
+
+        #[test]
+        fn the_fewest_are_the_largest(
+            // Sixteenths: every sum is exact.
+            shares in prop::collection::vec(0..16u32, 0..60), excess in -1..500i32,
+        ) {
+            let mut sorted = shares.clone();
+            sorted.sort_unstable();
+            let (mut left, mut count) = (excess, 0);
+            while left > 0 && let Some(share) = sorted.pop() {
+                left -= share as i32;
+                count += 1;
+            }
+            let mut shares: Vec<f64> = shares.iter().map(|&share| f64::from(share) / 16.0).collect();
+            prop_assert_eq!(fewest(&mut shares, f64::from(excess) / 16.0), count);
+        }
+    }
 }

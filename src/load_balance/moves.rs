@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The moves that remain when the steps of each task are taken together, and
-//! the sentence that says why. Never changes the board.
+//! why. Never changes the board.
 
-use super::Move;
-use super::board::{Board, Seat, Step, Why};
+use super::board::{Board, Step, Why};
+use super::{Cause, Move, Owing, Reason};
 
 /// Writes the moves of a board, in the order they were decided.
 pub(super) fn write(board: &Board, moves: &mut Vec<Move>) {
@@ -38,31 +38,32 @@ pub(super) fn write(board: &Board, moves: &mut Vec<Move>) {
     }
 }
 
-fn reason(board: &Board, step: &Step, origin: usize, from_load: f64) -> String {
+fn reason(board: &Board, step: &Step, origin: usize, from_load: f64) -> Reason {
     let item = board.item(step.item);
-    let place = |seat: &Seat, load: f64| {
-        let capacity = seat.side.capacity;
-        format!("{} owes {load:.3} CPUs and has {capacity:.3}", seat.id)
+    let owing = |seat: usize, load: f64| {
+        let seat = &board.seats[seat];
+        Owing {
+            id: seat.id,
+            load,
+            capacity: seat.side.capacity,
+        }
     };
-    let exchanged = |partner: u32| {
-        let partner = board.item(partner);
-        let task = partner.task.task;
-        format!("{:.3} for the {:.3} of {task}", item.share, partner.share)
+    let partner = |number: u32| {
+        let partner = board.item(number);
+        (partner.task.task, partner.share)
     };
-    let what = match step.why {
-        Why::Load | Why::Turn => format!("{:.3}", item.share),
-        Why::Swap(partner) | Why::TurnSwap(partner) => exchanged(partner),
-    };
-    let why = if !board.allows(item.task.mask, origin) {
-        ", and the task may not use it"
-    } else if matches!(step.why, Why::Turn | Why::TurnSwap(_)) {
-        ", and its tasks have waited longer"
-    } else {
-        ""
-    };
-    format!(
-        "{}{why}, {}: moves {what}",
-        place(&board.seats[origin], from_load),
-        place(&board.seats[step.to], step.to_load)
-    )
+    Reason {
+        from: owing(origin, from_load),
+        to: owing(step.to, step.to_load),
+        share: item.share,
+        partner: match step.why {
+            Why::Load | Why::Turn => None,
+            Why::Swap(number) | Why::TurnSwap(number) => Some(partner(number)),
+        },
+        cause: match step.why {
+            _ if !board.allows(item.task.mask, origin) => Cause::Forbidden,
+            Why::Turn | Why::TurnSwap(_) => Cause::Turn,
+            Why::Load | Why::Swap(_) => Cause::Load,
+        },
+    }
 }

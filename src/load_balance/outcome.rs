@@ -50,8 +50,77 @@ pub struct Move {
     pub to: DomainId,
     /// CPUs it is owed.
     pub entitlement: f64,
-    /// Why, in one sentence with the numbers in CPUs.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a task is to move: one sentence with the numbers in CPUs, once somebody
+/// asks for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reason {
+    /// Where it is, and where it is to go.
+    pub from: Owing,
+    /// Likewise.
+    pub to: Owing,
+    /// CPUs the task is owed.
+    pub share: f64,
+    /// The task it changes places with, and what that is owed.
+    pub partner: Option<(TaskRef, f64)>,
+    /// What is wrong besides the numbers.
+    pub cause: Cause,
+}
+
+/// A domain when a move was decided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Owing {
+    /// The domain.
+    pub id: DomainId,
+    /// CPUs it owed.
+    pub load: f64,
+    /// CPUs it can hand out.
+    pub capacity: f64,
+}
+
+/// What makes a move necessary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// One domain owes too much, or the other too little.
+    Load,
+    /// The task may not use the domain it is in.
+    Forbidden,
+    /// The tasks of its domain have waited longer than those of the other.
+    Turn,
+}
+
+impl Reason {
+    /// The sentence, with what the reader calls the domains and the tasks.
+    pub fn with_names(
+        &self,
+        domain: impl Fn(DomainId) -> u64,
+        task: impl Fn(TaskRef) -> String,
+    ) -> String {
+        let place = |place: Owing| {
+            let (id, Owing { load, capacity, .. }) = (domain(place.id), place);
+            format!("domain{id} owes {load:.3} CPUs and has {capacity:.3}")
+        };
+        let cause = match self.cause {
+            Cause::Load => "",
+            Cause::Forbidden => ", and the task may not use it",
+            Cause::Turn => ", and its tasks have waited longer",
+        };
+        let partner = match self.partner {
+            Some((partner, share)) => format!(" for the {share:.3} of {}", task(partner)),
+            None => String::new(),
+        };
+        let (from, to) = (place(self.from), place(self.to));
+        format!("{from}{cause}, {to}: moves {:.3}{partner}", self.share)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.with_names(|id| u64::from(id.0), |task| task.to_string()))
+    }
 }
 
 /// Proof that a plan does not do more than it must, and what it leaves.
@@ -103,5 +172,37 @@ impl fmt::Display for Remains {
             Remains::Confined => "tasks that would help may not run where there is room",
             Remains::Granularity => "no task, and no exchange worth two moves, fits what is left",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_and_tasks_in_a_reason_get_their_names() {
+        let owing = |id, load| Owing {
+            id: DomainId(id),
+            load,
+            capacity: 4.0,
+        };
+        let reason = Reason {
+            from: owing(0, 5.2),
+            to: owing(1, 1.0),
+            share: 0.9,
+            partner: Some((
+                TaskRef {
+                    slot: 3,
+                    generation: 1,
+                },
+                0.25,
+            )),
+            cause: Cause::Turn,
+        };
+        assert_eq!(
+            reason.with_names(|id| [70, 8][id.index()], |row| format!("task {}", row.slot)),
+            "domain70 owes 5.200 CPUs and has 4.000, and its tasks have waited longer, \
+             domain8 owes 1.000 CPUs and has 4.000: moves 0.900 for the 0.250 of task 3"
+        );
     }
 }

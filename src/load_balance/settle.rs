@@ -135,15 +135,27 @@ impl Pass {
         }
         self.look(board);
         self.find_outside();
-        let outside = std::mem::take(&mut self.outside);
-        let choice = outside
-            .iter()
-            .find_map(|&(_, member)| self.relieve(board, member, search));
+        let mut outside = std::mem::take(&mut self.outside);
+        let worst_first = |&(fault, member): &(f64, usize)| (most(fault), member);
+        // Mostly the worst can be relieved, and nobody asks who comes next.
+        if let Some(worst) = (0..outside.len()).min_by_key(|&at| worst_first(&outside[at])) {
+            outside.swap(0, worst);
+        }
+        let mut choice = None;
+        for at in 0..outside.len() {
+            if at == 1 {
+                outside[1..].sort_unstable_by_key(worst_first);
+            }
+            choice = self.relieve(board, outside[at].1, search);
+            if choice.is_some() {
+                break;
+            }
+        }
         self.outside = outside;
         choice
     }
 
-    /// The members further off than the goal, worst first.
+    /// The members further off than the goal.
     fn find_outside(&mut self) {
         let Band { goal, .. } = self.band;
         self.outside.clear();
@@ -152,8 +164,6 @@ impl Pass {
                 self.outside.push((side.fault(), member));
             }
         }
-        self.outside
-            .sort_unstable_by_key(|&(fault, member)| (Reverse(OrderedFloat(fault)), member));
     }
 
     /// The best step between this member and one that can help it.

@@ -12,7 +12,7 @@ use super::MOST_TASKS;
 use super::table::Table;
 use crate::affinity::cpus_of;
 use crate::cpulist::format_cpus;
-use crate::ids::{DomainId, NodeId};
+use crate::ids::{DomainId, NodeId, TaskRef};
 use crate::load_balance::{Move, Plan, Task};
 use crate::snapshot_file::Input;
 
@@ -146,9 +146,13 @@ impl Named<'_> {
 
     /// The planner's reason with the file's ids for its dense ones.
     fn reason(&self, planned: &Move) -> String {
-        rename_domains(&planned.reason, |id| {
-            self.input.names.domains.get(id).copied()
-        })
+        let tasks = &self.input.snapshot.tasks;
+        let task = |row: TaskRef| match tasks.get(row.slot as usize) {
+            // Rows are numbered in the order of the file.
+            Some(task) if task.task == row => format!("task {}", task.id),
+            _ => row.to_string(),
+        };
+        planned.reason.with_names(|id| self.domain(id), task)
     }
 
     fn machine(&self) -> String {
@@ -305,43 +309,4 @@ pub(super) fn total(numbers: impl Iterator<Item = f64>) -> f64 {
 
 fn are(number: usize) -> &'static str {
     if number == 1 { "is" } else { "are" }
-}
-
-/// Replaces the number in every `domain<number>` by what `name` makes of it.
-fn rename_domains(text: &str, name: impl Fn(usize) -> Option<u64>) -> String {
-    const PREFIX: &str = "domain";
-    let mut renamed = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(found) = rest.find(PREFIX) {
-        let (before, after) = rest.split_at(found + PREFIX.len());
-        renamed.push_str(before);
-        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-        match after[..digits].parse().ok().and_then(&name) {
-            Some(id) => renamed.push_str(&id.to_string()),
-            None => renamed.push_str(&after[..digits]),
-        }
-        rest = &after[digits..];
-    }
-    renamed + rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn domains_in_a_reason_get_their_names() {
-        let name = |id: usize| [70, 8].get(id).copied();
-        for (reason, renamed) in [
-            (
-                "domain0 owes 5.2, domain1 owes 1",
-                "domain70 owes 5.2, domain8 owes 1",
-            ),
-            ("domain2 and domain", "domain2 and domain"),
-            ("", ""),
-            ("domain1", "domain8"),
-        ] {
-            assert_eq!(rename_domains(reason, name), renamed);
-        }
-    }
 }

@@ -101,10 +101,20 @@ pub(super) fn parse<'t>(
         })
 }
 
+/// Steps at each end of a path that errors show: a snapshot has no path this long.
+const SHOWN_STEPS: usize = 4;
+
 /// How errors call a place.
 fn name_of(path: &[Step<'_>]) -> String {
     let mut place = String::new();
-    for step in path {
+    let left_out = SHOWN_STEPS..path.len().saturating_sub(SHOWN_STEPS);
+    for (at, step) in path.iter().enumerate() {
+        if left_out.contains(&at) {
+            if at == left_out.start {
+                place.push_str("...");
+            }
+            continue;
+        }
         match step {
             Step::Key(key) if place.is_empty() => place.push_str(&shorten(key)),
             Step::Key(key) => place.extend([".", &shorten(key)]),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use scx_ballast::demand::RowSample;
 use scx_ballast::ids::{DomainId, NodeId, TaskRef};
-use scx_ballast::load_balance::{self, Config, Move, Plan, Snapshot};
+use scx_ballast::load_balance::{self, Cause, Config, Move, Owing, Plan, Reason, Snapshot};
 
 use crate::engine::Ns;
 use crate::scenario::Balancer;
@@ -62,7 +62,12 @@ impl Planner {
                 from: snapshot.tasks[index].domain,
                 to: DomainId(to as u32),
                 entitlement: plan.entitlements[index],
-                reason: String::new(),
+                reason: reason(
+                    plan,
+                    index,
+                    snapshot.tasks[index].domain,
+                    DomainId(to as u32),
+                ),
             });
             plan.moves = moves.collect();
         }
@@ -85,6 +90,25 @@ impl Planner {
             .collect();
         (self.runnable, self.last) = (sums, now);
         shares
+    }
+}
+
+/// What there is to say of a move that another planner decided.
+fn reason(plan: &Plan, index: usize, from: DomainId, to: DomainId) -> Reason {
+    let owing = |id: DomainId| {
+        let domain = &plan.domains[id.index()];
+        Owing {
+            id,
+            load: domain.before,
+            capacity: domain.capacity,
+        }
+    };
+    Reason {
+        from: owing(from),
+        to: owing(to),
+        share: plan.entitlements[index],
+        partner: None,
+        cause: Cause::Load,
     }
 }
 

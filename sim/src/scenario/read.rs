@@ -19,6 +19,9 @@ const MAX_CPUS: u64 = 8192;
 /// One line that names the field and says what it should be.
 pub fn parse(text: &str) -> Result<Scenario, String> {
     let table: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+    if table.is_empty() {
+        return Err("it is empty; give name, seconds and [[tasks]]".to_owned());
+    }
     keys::check("", keys::KEYS, &table)?;
     let scenario: Scenario = toml::from_str(text).map_err(|error| syntax(text, &error))?;
     validate(&scenario)?;
@@ -30,6 +33,10 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
     let before = text.get(..at).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let source = text.lines().nth(line - 1).unwrap_or_default().trim();
+    let missing = error.message().strip_prefix("missing field `");
+    if let Some(field) = missing.and_then(|rest| rest.strip_suffix('`')) {
+        return format!("line {line}: {field}: it is missing; give it");
+    }
     let message = error.message().replace('\n', "; ");
     format!("line {line}: `{source}`: {message}")
 }
@@ -304,6 +311,25 @@ mod tests {
         let scenario = parse(GOOD).expect("good");
         assert_eq!(scenario.topology.nr_cpus(), 8);
         assert!(scenario.faults.is_quiet());
+    }
+
+    #[test]
+    fn what_every_scenario_needs_is_named() {
+        for (text, error) in [
+            ("", "it is empty; give name, seconds and [[tasks]]"),
+            (
+                "# nothing\n",
+                "it is empty; give name, seconds and [[tasks]]",
+            ),
+            ("seconds = 1\n", "name: it is missing; give it"),
+            (
+                "name = 'x'\n[topology]\n",
+                "seconds: it is missing; give it",
+            ),
+        ] {
+            let found = parse(text).expect_err("refused");
+            assert!(found.ends_with(error), "{found}");
+        }
     }
 
     #[test]

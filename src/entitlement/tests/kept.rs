@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is kept and repaired instead of made anew: sorted claims, flows, classes.
+//! What is kept and repaired instead of made anew: sorted claims, classes.
 //! Never compares with anything but the same thing made anew.
 
 use proptest::prelude::*;
@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use super::random::{SMALL, Size, instance, weight};
 use super::{Instance, claim};
 use crate::entitlement::fill::Filler;
-use crate::entitlement::flow::Network;
 use crate::entitlement::ladder::Ladder;
 use crate::entitlement::*;
 
@@ -16,26 +15,6 @@ fn claims() -> impl Strategy<Value = Vec<(usize, Claim)>> {
     let one = (0..4usize, weight(), demand);
     let one = one.prop_map(|(list, weight, demand)| (list, claim(weight, demand)));
     prop::collection::vec(one, 1..60)
-}
-
-/// Arcs of a network of three layers, as groups, masks and CPUs are.
-fn arcs() -> impl Strategy<Value = Vec<(u32, u32, u64)>> {
-    let first = (0..3u32, 3..7u32, 0..20u64);
-    let second = (3..7u32, 7..11u32, prop_oneof![Just(1000u64), 0..20u64]);
-    prop::collection::vec(prop_oneof![first, second], 0..20)
-}
-
-fn network(arcs: &[(u32, u32, u64)], drains: &[u64]) -> Network {
-    let mut network = Network::default();
-    network.clear(11);
-    for &(from, to, capacity) in arcs {
-        network.add(from, to, capacity);
-    }
-    network.connect();
-    for (node, &drain) in (7..).zip(drains) {
-        network.set_drain(node, drain);
-    }
-    network
 }
 
 proptest! {
@@ -63,26 +42,6 @@ proptest! {
             let own = claims.iter().filter(|c| c.0 == number).map(|c| c.1);
             let expected: f64 = own.map(|c| c.demand.min(fill.level * c.weight)).sum();
             prop_assert!((got - expected).abs() < 1e-9);
-        }
-    }
-
-    #[test]
-    fn a_repaired_flow_is_as_large_as_a_new_one(
-        arcs in arcs(), drains in prop::collection::vec(0..20u64, 4),
-        steps in prop::collection::vec(prop::collection::vec(0..20u64, 7), 1..6),
-    ) {
-        let nodes: Vec<u32> = (0..11).collect();
-        let mut kept = network(&arcs, &drains);
-        for supplies in steps {
-            let mut fresh = network(&arcs, &drains);
-            for (node, &supply) in (0..).zip(&supplies) {
-                kept.set_supply(node, supply);
-                fresh.set_supply(node, supply);
-            }
-            prop_assert_eq!(kept.run(&nodes), fresh.run(&nodes));
-            for node in 0..11 {
-                prop_assert_eq!(kept.is_short(node), fresh.is_short(node));
-            }
         }
     }
 

@@ -22,7 +22,7 @@ fn eight_spinners_on_one_node() {
     let first = &plan.moves[0];
     assert_eq!((first.from, first.to), (DomainId(0), DomainId(1)));
     assert_eq!(
-        first.reason,
+        first.reason.to_string(),
         "domain0 owes 8.000 CPUs and has 4.000, domain1 owes 0.000 CPUs and has 4.000: moves 1.000"
     );
     assert_settled(&snapshot, &plan);
@@ -188,6 +188,7 @@ fn swaps_where_no_move_helps() {
     assert!(
         plan.moves[0]
             .reason
+            .to_string()
             .ends_with("moves 0.900 for the 0.600 of row 2.1"),
         "{:?}",
         plan.moves
@@ -307,7 +308,7 @@ fn leaves_a_domain_it_may_not_use() {
     snapshot.tasks[0].mask = snapshot.confine(0b10);
     let plan = planned(&snapshot);
     assert_eq!(plan.moves.len(), 1);
-    assert!(plan.moves[0].reason.contains("may not use"));
+    assert!(plan.moves[0].reason.to_string().contains("may not use"));
     assert_settled(&snapshot, &plan);
 }
 

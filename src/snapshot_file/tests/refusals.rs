@@ -444,6 +444,15 @@ fn what_is_not_json() {
     let deep = "{\"topology\":".repeat(100_000);
     let error = refused(deep.as_bytes());
     assert!(error.contains("recursion limit exceeded"), "{error}");
+    assert!(
+        error.starts_with("topology.topology.topology.topology....topology."),
+        "{error}"
+    );
+    assert!(error.len() < 200, "{error}");
+    assert_eq!(
+        refused(format!("\u{feff}{GOOD}").as_bytes()),
+        "the snapshot: it begins with a byte order mark; save it as UTF-8 without one"
+    );
     let long = GOOD.replace("200", &format!("\"{}\"", "é".repeat(100_000)));
     assert!(refused(long.as_bytes()).len() < 300);
 }
