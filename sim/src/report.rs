@@ -59,9 +59,10 @@ pub fn table(outcome: &Outcome) -> String {
     );
     let _ = writeln!(
         text,
-        "{} events, {} switches, {} kicks, {} cache migrations ({} between nodes), {:.3} ms waiting for queue locks",
+        "{} events, {} switches, {} from near queues, {} kicks, {} cache migrations ({} between nodes), {:.3} ms waiting for queue locks",
         outcome.events,
         outcome.switches,
+        outcome.near,
         outcome.kicks,
         outcome.llc_migrations,
         outcome.node_migrations,

@@ -160,6 +160,34 @@ fn forks_that_outlive_each_other_end_the_run_before_memory_does() {
 }
 
 #[test]
+fn a_pinned_timer_does_not_wait_for_the_end_of_a_slice() {
+    let text = "name = 'x'\nseconds = 6\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
+                [checks]\nsteady_from_s = 1\n\
+                [[tasks]]\nname = 'hogs'\ncount = 4\nwork = { kind = 'spin' }\n\
+                [[tasks]]\nname = 'timers'\ncount = 4\ncpus = '0-3'\npinned = true\n\
+                work = { kind = 'periodic', run_us = 100, sleep_us = 900 }\n";
+    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    // A tick is 4 ms, a slice 5 ms.
+    let timers = &outcome.groups[1];
+    assert!(timers.longest_wait_ms < 4.5, "{timers:?}");
+}
+
+#[test]
+fn where_many_wait_the_brief_wait_for_the_cpu_they_know_and_none_is_forgotten() {
+    let text = "name = 'x'\nseconds = 3\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
+                [checks]\nsteady_from_s = 1\n\
+                [[tasks]]\nname = 'brief'\ncount = 16\n\
+                work = { kind = 'periodic', run_us = 300, sleep_us = 100, jitter_pct = 30 }\n";
+    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert!(outcome.near > outcome.switches / 4, "{}", outcome.near);
+    // In strict order of keys it is 1.6 ms.
+    let brief = &outcome.groups[0];
+    assert!(brief.longest_wait_ms < 5.0, "{brief:?}");
+}
+
+#[test]
 fn bursts_waits_and_work_are_those_of_the_judged_time() {
     let text = "name = 'x'\nseconds = 2\n[checks]\nsteady_from_s = 1\n[[tasks]]\nname = 'early'\n\
                 count = 40\nstop_s = 0.5\nwork = { kind = 'periodic', run_us = 1000, sleep_us = 10 }\n\

@@ -2,6 +2,7 @@
 //! What groups of tasks were owed and had, and the checks that need the whole run.
 //! Never looks into the scheduler: only at what the machine gave.
 
+use scx_ballast::abi;
 use scx_ballast::affinity::MaskTable;
 use scx_ballast::config::Config;
 use scx_ballast::entitlement::{CpuCapacity, Entitlements, Problem, Solver, TaskClaim};
@@ -87,6 +88,7 @@ pub fn judge(
         events: world.tally.events,
         switches: world.tally.switches,
         kicks: world.tally.kicks,
+        near: near(world),
         llc_migrations: world.tally.llc_migrations,
         node_migrations: world.tally.node_migrations,
         lock_wait_ms: world.tally.lock_wait_ns as f64 / 1e6,
@@ -278,4 +280,12 @@ fn check_moves(scenario: &Scenario, config: &Config, world: &mut World, control:
         );
         world.checks.fail(Check::Settle, world.now, text);
     }
+}
+
+/// Tasks taken from near queues, by all CPUs.
+fn near(world: &World) -> u64 {
+    let stat = abi::ballast_stat_BALLAST_STAT_DISPATCH_NEAR as usize;
+    (0..world.cpus.len() as u32)
+        .map(|cpu| world.object.cpu(cpu).stats[stat])
+        .sum()
 }
