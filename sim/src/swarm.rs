@@ -61,7 +61,9 @@ fn calm(scenario: &mut Scenario) {
     // Tasks that do not fit evenly take turns: in 3 s a task is off by some of them.
     // Tasks of nice 19 use the gaps that others leave for less than a switch is worth.
     scenario.checks.lag_ms = 1_800.0;
-    scenario.checks.moves_per_round = 3.0;
+    // Each last-level cache may have its turn in a round, which moves one task into it.
+    let caches = scenario.topology.nodes * scenario.topology.llcs_per_node;
+    scenario.checks.moves_per_round = f64::from(caches.max(3));
     for group in &mut scenario.tasks {
         if !matches!(group.work, Work::Spin {} | Work::Periodic { .. }) {
             group.work = Work::Spin {};
