@@ -188,6 +188,19 @@ fn where_many_wait_the_brief_wait_for_the_cpu_they_know_and_none_is_forgotten() 
 }
 
 #[test]
+fn one_that_seldom_sleeps_does_not_starve_another_pinned_to_its_cpu() {
+    let text = "name = 'x'\nseconds = 6\n[topology]\nnodes = 1\ncores_per_llc = 2\n\
+                [checks]\nsteady_from_s = 1\n\
+                [[tasks]]\nname = 'hog'\ncpus = '0'\npinned = true\nwork = { kind = 'spin' }\n\
+                [[tasks]]\nname = 'almost'\ncpus = '0'\npinned = true\n\
+                work = { kind = 'periodic', run_us = 4900, sleep_us = 100 }\n";
+    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    let hog = &outcome.groups[0];
+    assert!(hog.received > 0.45, "{hog:?}");
+}
+
+#[test]
 fn bursts_waits_and_work_are_those_of_the_judged_time() {
     let text = "name = 'x'\nseconds = 2\n[checks]\nsteady_from_s = 1\n[[tasks]]\nname = 'early'\n\
                 count = 40\nstop_s = 0.5\nwork = { kind = 'periodic', run_us = 1000, sleep_us = 10 }\n\

@@ -137,6 +137,8 @@ struct ballast_domain {
 	ballast_u64 looked_ns;
 	/* tasks in queues of its CPUs that other CPUs of the domain may take */
 	ballast_u64 nr_aside;
+	/* of those, tasks that wait near a CPU */
+	ballast_u64 nr_near;
 	ballast_u32 node;
 	/* its CPUs are domain_cpus[first_cpu .. first_cpu + nr_cpus] */
 	ballast_u32 first_cpu;

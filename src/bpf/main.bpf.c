@@ -4,7 +4,7 @@
  *
  * Every domain (the CPUs of a last-level cache, or a shard of one) has a queue
  * in order of virtual deadline; every CPU has one for the tasks that may not
- * run everywhere in their domain. A CPU serves its two queues, then helps its
+ * run everywhere in their domain. A CPU serves its queues, then helps its
  * node, then other nodes. A daemon measures what each task could use, computes
  * what it is owed on the whole machine and asks for the moves that let every
  * domain pay; this side carries them out and says what came of them.
@@ -40,7 +40,7 @@ static __always_inline bool overtakes(s32 cpu_id)
 	cpu = cpu_at(cpu_id);
 	return scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
 	       (cpu && cpu->domain < nr_domains &&
-		scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0);
+		(near_key(cpu) != NO_KEY || scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0));
 }
 
 s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -106,11 +106,13 @@ static __always_inline bool enqueue_directly(struct task_struct *p, struct task_
 		return false;
 	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	join_confined(tctx, cpu_id);
-	if (!scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
-		if (!interrupt_for(tctx, cpu_id, now))
-			return false;
+	if (scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
+		count(BALLAST_STAT_WAKE_IDLE_DOMAIN);
+	} else if (interrupt_for(tctx, cpu_id, now)) {
 		enq_flags |= SCX_ENQ_PREEMPT;
 		count(BALLAST_STAT_PREEMPTIONS);
+	} else {
+		return false;
 	}
 	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 	return true;
@@ -139,6 +141,8 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 	}
 	if (fixed && (enq_flags & SCX_ENQ_WAKEUP) && enqueue_directly(p, tctx, now, enq_flags))
 		return;
+	if (enq_flags & SCX_ENQ_WAKEUP)
+		count(BALLAST_STAT_WAKE_QUEUED);
 	cpu_id = confined_cpu_of(p, home, fixed);
 	insert_confined(p, tctx, cpu_id, fixed, now, enq_flags);
 	if (scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
@@ -151,27 +155,12 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 	}
 }
 
-/*
- * @p wakes where many wait: let it wait for the CPU it was on, if it and who runs there
- * are brief. Where few wait, any CPU of the domain may be the first to come.
- */
-static __always_inline bool enqueue_near(struct task_struct *p, struct task_ctx *tctx, u32 home,
-					 u64 now, u64 enq_flags)
-{
-	u32 cpu_id = scx_bpf_task_cpu(p);
-	struct ballast_cpu *cpu = cpu_at(cpu_id);
-
-	if (fifo_sched || computes(tctx->burst_ns) || !cpu || cpu->domain != home ||
-	    !cpu->running_key || computes(cpu->running_burst_ns) || !many_wait(home))
-		return false;
-	return insert_near(p, tctx, home, cpu_id, cpu, now, enq_flags);
-}
-
 void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
 	u64 now = scx_bpf_now(), slice;
+	bool near;
 	u32 home;
 
 	/* The CPU goes idle now without looking at any queue again: make it look. */
@@ -202,9 +191,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;
 	}
-	if (enq_flags & SCX_ENQ_WAKEUP) {
-		count(BALLAST_STAT_WAKE_QUEUED);
-	} else if (home == tctx->domain) {
+	if (!(enq_flags & SCX_ENQ_WAKEUP) && home == tctx->domain) {
 		slice = slice_after_interruption(p, tctx, scx_bpf_task_cpu(p));
 		if (slice) {
 			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice, enq_flags);
@@ -216,7 +203,10 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		enqueue_confined(p, tctx, home, now, enq_flags);
 		return;
 	}
-	if (!(enq_flags & SCX_ENQ_WAKEUP) || !enqueue_near(p, tctx, home, now, enq_flags))
+	if (enq_flags & SCX_ENQ_WAKEUP)
+		count(BALLAST_STAT_WAKE_QUEUED);
+	near = (enq_flags & SCX_ENQ_WAKEUP) && should_wait_near(p, tctx, home);
+	if (!near || !insert_near(p, tctx, home, scx_bpf_task_cpu(p), now, enq_flags))
 		insert_open(p, tctx, home, now, enq_flags);
 	call_help(home, now);
 }

@@ -126,7 +126,11 @@ static __noinline void recall_stragglers(u64 dsq, u32 clock_id, u64 now)
 	}
 }
 
-/* A class above ours has @cpu_id: let the others of @domain_id have its near tasks. */
+/*
+ * Whoever still waits near @cpu_id may wait for long: a class above ours has the CPU, or
+ * the clock has slowed down since. Let all of @domain_id have its near tasks. They keep
+ * their places near it until they run: who else would give them back could do so twice.
+ */
 static __noinline void share_near_queue(u32 cpu_id, u32 domain_id, u64 now)
 {
 	struct task_struct *p;
@@ -170,7 +174,7 @@ static __always_inline void patrol_cpus(u64 now)
 				note_idle(cpu, true, now);
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
 			/* Should a call have gone unheard: nothing may come to repeat it. */
-			if (near_key(cpu) != NO_KEY && !cpu->running_key)
+			if (near_key(cpu) != NO_KEY)
 				share_near_queue(id, cpu->domain, now);
 			if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0 ||
 			    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * preempt.bpf.h owns whose turn ends early: which running task makes way for one that
- * wakes or waits, and where it goes on. It must never choose a queue, nor interrupt for
- * one that computes: slices are for those.
+ * wakes or waits, where it goes on, and who waits for such an end near his CPU. It must
+ * never end a slice early for one that waits and computes: slices are for those.
  */
 #ifndef BALLAST_PREEMPT_BPF_H
 #define BALLAST_PREEMPT_BPF_H
@@ -110,20 +110,27 @@ static __always_inline bool many_wait(u32 domain_id)
 static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
 				       struct ballast_row *row, u32 home)
 {
+	struct ballast_domain *domain = domain_at(home);
 	struct task_struct *head;
 	struct task_ctx *other;
 	struct victim victim;
+	bool many;
 	u64 key;
 
-	if (fifo_sched || !covers_domain(p, tctx, row, home))
+	if (fifo_sched || !domain)
+		return -EBUSY;
+	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
+	many = many_wait(home);
+	if (many && domain->nr_near)
+		return -EBUSY;
+	if (!covers_domain(p, tctx, row, home))
 		return -EBUSY;
 	take_charged_weight(tctx, row);
 	key = vruntime_under(tctx, home) + request_vtime(tctx);
 	head = head_of(DOMAIN_DSQ(home));
 	if (head && !time_before(key, head->scx.dsq_vtime))
 		return -EBUSY;
-	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
-	if (many_wait(home)) {
+	if (many) {
 		other = head ? task_ctx_of(head) : NULL;
 		if (!other || !computes(other->burst_ns))
 			return -EBUSY;
@@ -145,26 +152,32 @@ static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_
 }
 
 /*
- * Claim @cpu_id, to which @tctx is confined, if that should run there next. As with
- * preempt_for, whoever runs there goes on afterwards.
+ * Claim @cpu_id, to which @tctx is confined, if that should run there next. If it is
+ * brief, whoever runs there goes on afterwards, as with preempt_for.
  */
 static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_id, u64 now)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct victim victim = {.cpu = cpu_id};
+	u64 key;
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return false;
+	/* Others of the party are awake: whose turn it is among them, dispatch knows. */
+	if (cpu->confined_weight != tctx->confined_weight)
+		return false;
 	victim.running_key = cpu->running_key;
-	return may_preempt_on(tctx, cpu_id, now) &&
-	       key_before(confined_key(cpu, request_ns(tctx), 0),
-			  head_key(DOMAIN_DSQ(cpu->domain))) &&
+	if (!may_preempt_on(tctx, cpu_id, now))
+		return false;
+	key = confined_key(cpu, request_ns(tctx), 0);
+	return key_before(key, near_key(cpu)) &&
+	       key_before(key, head_key(DOMAIN_DSQ(cpu->domain))) &&
 	       claim(&victim, is_brief(tctx->burst_ns));
 }
 
 /*
- * The first in @dsq wants the CPU for a moment only, and would have preempted the task
- * that runs on @cpu had it come now.
+ * The first in @dsq does not compute, and would have preempted the task that runs on
+ * @cpu had it come now.
  */
 static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, bool confined,
 				       u64 now)
@@ -180,9 +193,11 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 	return time_before(key + preempt_margin_ns, running_key_at(cpu, seen, now));
 }
 
-static __always_inline bool overdue_in_domain(const struct ballast_cpu *cpu, u64 now)
+/* Whether there is such a one in the CPU's queue or the domain's. */
+static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast_cpu *cpu, u64 now)
 {
-	return !many_wait(cpu->domain) && is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now);
+	return (cpu->confined_weight && is_overdue(CPU_DSQ(cpu_id), cpu, true, now)) ||
+	       (!many_wait(cpu->domain) && is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now));
 }
 
 /*
@@ -194,7 +209,7 @@ static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
 {
 	if (!tctx->slice_used_ns || !computes(tctx->burst_ns) || fifo_sched)
 		return;
-	if (overdue_in_domain(cpu, now))
+	if (somebody_is_overdue(cpu_id, cpu, now))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 }
 
@@ -207,9 +222,23 @@ static __always_inline void yield_to_brief(struct task_struct *p, u32 cpu_id,
 {
 	if (fifo_sched || is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
 		return;
-	if ((cpu->confined_weight && is_overdue(CPU_DSQ(cpu_id), cpu, true, now)) ||
-	    overdue_in_domain(cpu, now))
+	if (somebody_is_overdue(cpu_id, cpu, now))
 		scx_bpf_task_set_slice(p, 0);
+}
+
+/*
+ * @p wakes at home, where many wait: whether to let it wait for the CPU it was on. Not
+ * where few do, since any CPU of the domain may be the first to come; and as long as
+ * some wait in the domain's queue its age tells other domains that help is needed.
+ */
+static __always_inline bool should_wait_near(struct task_struct *p, const struct task_ctx *tctx,
+					     u32 home)
+{
+	struct ballast_cpu *cpu = cpu_at(scx_bpf_task_cpu(p));
+
+	return !fifo_sched && cpu && cpu->domain == home && tctx->domain == home &&
+	       !computes(tctx->burst_ns) && cpu->running_key && !computes(cpu->running_burst_ns) &&
+	       many_wait(home) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home)) > 0;
 }
 
 /* Less than this of a slice is not worth coming back for. */

@@ -77,6 +77,8 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
 	tctx->aside_domain = 0;
 	if (!tctx->near_cpu)
 		return;
+	if (domain)
+		__sync_fetch_and_sub(&domain->nr_near, 1);
 	cpu = cpu_at(tctx->near_cpu - 1);
 	if (cpu && tctx->near_place < BALLAST_NEAR_MAX)
 		cpu->near_keys[tctx->near_place] = 0;
@@ -174,15 +176,19 @@ static __always_inline void insert_open(struct task_struct *p, struct task_ctx *
 }
 
 /* Find @tctx a place among those near @cpu_id, in @domain_id. Returns whether there is one. */
-static __always_inline bool join_near(struct task_ctx *tctx, u32 domain_id, u32 cpu_id,
-				      struct ballast_cpu *cpu, u64 key)
+static __always_inline bool join_near(struct task_ctx *tctx, u32 domain_id, u32 cpu_id, u64 key)
 {
+	struct ballast_domain *domain = domain_at(domain_id);
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	u32 place;
 
+	if (!domain || !cpu)
+		return false;
 	bpf_for(place, 0, BALLAST_NEAR_MAX) {
 		if (__sync_val_compare_and_swap(&cpu->near_keys[place], 0, key ?: 1))
 			continue;
 		join_aside(tctx, domain_id);
+		__sync_fetch_and_add(&domain->nr_near, 1);
 		tctx->near_cpu = cpu_id + 1;
 		tctx->near_place = place;
 		return true;
@@ -191,13 +197,12 @@ static __always_inline bool join_near(struct task_ctx *tctx, u32 domain_id, u32 
 }
 
 /*
- * @p woke and no CPU was free: let it wait for @cpu_id, whose caches it knows and which
- * is soon free, and save the domain's other CPUs from fetching it. It is the domain's
- * all the same: it has its clock, and CPUs that find nothing else take it. Returns
- * whether there is a place for it.
+ * Let @p wait for @cpu_id, whose caches it knows, and save the domain's other CPUs from
+ * fetching it. It is the domain's all the same: it has its clock, and CPUs that find
+ * nothing else take it. Returns whether there is a place for it.
  */
 static __always_inline bool insert_near(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
-					u32 cpu_id, struct ballast_cpu *cpu, u64 now, u64 enq_flags)
+					u32 cpu_id, u64 now, u64 enq_flags)
 {
 	u64 key;
 
@@ -206,7 +211,7 @@ static __always_inline bool insert_near(struct task_struct *p, struct task_ctx *
 	switch_clock(tctx, domain_id);
 	key = queue_key(tctx, now);
 	/* Its key is told before it is there: a CPU that goes idle between must not miss it. */
-	if (!join_near(tctx, domain_id, cpu_id, cpu, key))
+	if (!join_near(tctx, domain_id, cpu_id, key))
 		return false;
 	tctx->queued = true;
 	scx_bpf_dsq_insert_vtime(p, NEAR_DSQ(cpu_id), slice_ns, key, enq_flags);
@@ -216,7 +221,7 @@ static __always_inline bool insert_near(struct task_struct *p, struct task_ctx *
 /* The first task in @dsq, NULL if it is empty. */
 static __always_inline struct task_struct *head_of(u64 dsq)
 {
-	return scx_bpf_dsq_nr_queued(dsq) ? __COMPAT_scx_bpf_dsq_peek(dsq) : NULL;
+	return scx_bpf_dsq_nr_queued(dsq) > 0 ? __COMPAT_scx_bpf_dsq_peek(dsq) : NULL;
 }
 
 /* The key of the first task in @dsq, NO_KEY if it is empty. */
@@ -295,6 +300,7 @@ static __always_inline u64 near_key(const struct ballast_cpu *cpu)
 	u64 first = cpu->near_keys[0] ?: NO_KEY;
 	u64 second = cpu->near_keys[1] ?: NO_KEY;
 
+	_Static_assert(BALLAST_NEAR_MAX == 2, "near_key looks at two");
 	return key_before(first, second) ? first : second;
 }
 
