@@ -407,10 +407,11 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	follow_clock(tctx, cpu_id, cpu->domain, now);
 	tctx->run_since_ns = now;
 	cpu->running_since_ns = now;
-	cpu->running_burst_ns = tctx->burst_ns;
+	cpu->running_burst_ns = burst_of(tctx);
 	cpu->running_weight = tctx->weight;
 	cpu->interrupted = false;
-	if (is_bound_kthread(p))
+	/* One that goes straight back to the CPU has nobody to make way for. */
+	if (is_bound_kthread(p) || p->tgid == daemon_tgid)
 		cpu->running_key = 0;
 	else
 		cpu->running_key = running_key_of(tctx, cpu, now);

@@ -132,7 +132,7 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 		return -EBUSY;
 	if (many) {
 		other = head ? task_ctx_of(head) : NULL;
-		if (!other || !computes(other->burst_ns))
+		if (!other || !computes(burst_of(other)))
 			return -EBUSY;
 	}
 	if (!find_victim(home, key, scx_bpf_now(), &victim))
@@ -187,7 +187,7 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 	u64 seen = cpu->running_key;
 	u64 key;
 
-	if (!tctx || !seen || computes(tctx->burst_ns))
+	if (!tctx || !seen || computes(burst_of(tctx)))
 		return false;
 	key = confined ? confined_key(cpu, request_ns(tctx), 0) : p->scx.dsq_vtime;
 	return time_before(key + preempt_margin_ns, running_key_at(cpu, seen, now));
@@ -207,7 +207,7 @@ static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast
 static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
 				     const struct ballast_cpu *cpu, u64 now)
 {
-	if (!tctx->slice_used_ns || !computes(tctx->burst_ns) || fifo_sched)
+	if (!tctx->slice_used_ns || !computes(burst_of(tctx)) || fifo_sched)
 		return;
 	if (somebody_is_overdue(cpu_id, cpu, now))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
@@ -237,7 +237,7 @@ static __always_inline bool should_wait_near(struct task_struct *p, const struct
 	struct ballast_cpu *cpu = cpu_at(scx_bpf_task_cpu(p));
 
 	return !fifo_sched && cpu && cpu->domain == home && tctx->domain == home &&
-	       !computes(tctx->burst_ns) && cpu->running_key && !computes(cpu->running_burst_ns) &&
+	       !computes(burst_of(tctx)) && cpu->running_key && !computes(cpu->running_burst_ns) &&
 	       many_wait(home) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home)) > 0;
 }
 

@@ -159,6 +159,15 @@ static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
 	tctx->clock = id;
 }
 
+/*
+ * How long @tctx runs in one go: as a rule or, if that is more, this time. One that never
+ * slept has no rule yet but the slice it was born under.
+ */
+static __always_inline u64 burst_of(const struct task_ctx *tctx)
+{
+	return max_u64(tctx->burst_ns, tctx->ran_ns);
+}
+
 /* How long @tctx is expected to run once it is its turn. */
 static __always_inline u64 request_ns(const struct task_ctx *tctx)
 {
