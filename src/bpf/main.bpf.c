@@ -38,9 +38,7 @@ static __always_inline bool overtakes(s32 cpu_id)
 	if (cpu_id != bpf_get_smp_processor_id())
 		return false;
 	cpu = cpu_at(cpu_id);
-	return scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
-	       (cpu && cpu->domain < nr_domains &&
-		(near_key(cpu) != NO_KEY || scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0));
+	return cpu && cpu->domain < nr_domains && somebody_waits_for(cpu_id, cpu);
 }
 
 s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -126,6 +124,11 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 	struct ballast_cpu *cpu;
 	s32 cpu_id;
 
+	if (enq_flags & SCX_ENQ_WAKEUP) {
+		if (fixed && enqueue_directly(p, tctx, now, enq_flags))
+			return;
+		count(BALLAST_STAT_WAKE_QUEUED);
+	}
 	if (!fixed) {
 		cpu_id = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 		cpu = cpu_at(cpu_id);
@@ -139,10 +142,6 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 			return;
 		}
 	}
-	if (fixed && (enq_flags & SCX_ENQ_WAKEUP) && enqueue_directly(p, tctx, now, enq_flags))
-		return;
-	if (enq_flags & SCX_ENQ_WAKEUP)
-		count(BALLAST_STAT_WAKE_QUEUED);
 	cpu_id = confined_cpu_of(p, home, fixed);
 	insert_confined(p, tctx, cpu_id, fixed, now, enq_flags);
 	if (scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
@@ -160,8 +159,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
 	u64 now = scx_bpf_now(), slice;
-	bool near;
-	u32 home;
+	u32 home, near_cpu = BALLAST_NONE;
 
 	/* The CPU goes idle now without looking at any queue again: make it look. */
 	if (enq_flags & SCX_ENQ_LAST)
@@ -205,9 +203,9 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	if (enq_flags & SCX_ENQ_WAKEUP)
 		count(BALLAST_STAT_WAKE_QUEUED);
-	near = (enq_flags & SCX_ENQ_WAKEUP) && should_wait_near(p, tctx, home);
-	if (!near || !insert_near(p, tctx, home, scx_bpf_task_cpu(p), now, enq_flags))
-		insert_open(p, tctx, home, now, enq_flags);
+	if ((enq_flags & SCX_ENQ_WAKEUP) && should_wait_near(p, tctx, home))
+		near_cpu = scx_bpf_task_cpu(p);
+	insert_open(p, tctx, home, near_cpu, now, enq_flags);
 	call_help(home, now);
 }
 
@@ -313,8 +311,7 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), scx_bpf_now());
 	if (!idle)
 		return;
-	if (near_key(cpu) != NO_KEY || scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
-	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
+	if (somebody_waits_for(cpu_id, cpu))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 }
 
@@ -530,8 +527,7 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 	note_idle(cpu, false, now);
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
-	drain_queue(CPU_DSQ(cpu_id), cpu_id);
-	drain_queue(NEAR_DSQ(cpu_id), cpu_id);
+	drain_cpu_queues(cpu_id);
 	evacuate_domain_queue(cpu->domain, now);
 	/* This CPU may be the one that was called to take the tasks that wait. */
 	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)

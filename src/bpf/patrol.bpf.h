@@ -17,10 +17,6 @@
 /* Enough to hit another domain in almost any affinity; the next patrol tries again. */
 #define REFUGE_TRIES 8
 
-/*
- * The kernel no longer asks an offline CPU to dispatch, and waits until no task
- * is left on it: hand it those of its own queue, which it then pushes elsewhere.
- */
 static __noinline void drain_queue(u64 dsq, u32 cpu_id)
 {
 	struct task_struct *p;
@@ -28,6 +24,16 @@ static __noinline void drain_queue(u64 dsq, u32 cpu_id)
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu_id, 0);
 	}
+}
+
+/*
+ * The kernel no longer asks an offline CPU to dispatch, and waits until no task
+ * is left on it: hand it those of its own queues, which it then pushes elsewhere.
+ */
+static __always_inline void drain_cpu_queues(u32 cpu_id)
+{
+	drain_queue(CPU_DSQ(cpu_id), cpu_id);
+	drain_queue(NEAR_DSQ(cpu_id), cpu_id);
 }
 
 /*
@@ -176,15 +182,11 @@ static __always_inline void patrol_cpus(u64 now)
 			/* Should a call have gone unheard: nothing may come to repeat it. */
 			if (near_key(cpu) != NO_KEY)
 				share_near_queue(id, cpu->domain, now);
-			if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0 ||
-			    scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
+			if (somebody_waits_for(id, cpu))
 				scx_bpf_kick_cpu(id, SCX_KICK_IDLE);
 			continue;
 		}
-		if (scx_bpf_dsq_nr_queued(CPU_DSQ(id)) > 0)
-			drain_queue(CPU_DSQ(id), id);
-		if (scx_bpf_dsq_nr_queued(NEAR_DSQ(id)) > 0)
-			drain_queue(NEAR_DSQ(id), id);
+		drain_cpu_queues(id);
 		release_leaving_cpu(id);
 	}
 	scx_bpf_put_idle_cpumask(idle);

@@ -140,15 +140,21 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
 }
 
+/* Whether the task that runs on @cpu should make way for one with @key. */
+static __always_inline bool should_make_way(const struct ballast_cpu *cpu, u64 key, u64 now)
+{
+	u64 seen = cpu->running_key;
+
+	return seen && time_before(key + preempt_margin_ns, running_key_at(cpu, seen, now));
+}
+
 /* Whether @tctx, confined to @cpu_id, should run there before the task that does. */
 static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_id, u64 now)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
-	u64 seen = cpu ? cpu->running_key : 0;
 
-	return seen && !fifo_sched &&
-	       time_before(confined_key(cpu, request_ns(tctx), 0) + preempt_margin_ns,
-			   running_key_at(cpu, seen, now));
+	return cpu && !fifo_sched &&
+	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), now);
 }
 
 /*
@@ -161,16 +167,14 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 	struct victim victim = {.cpu = cpu_id};
 	u64 key;
 
-	if (!cpu || cpu->domain >= nr_domains)
+	if (!cpu || cpu->domain >= nr_domains || fifo_sched)
 		return false;
 	/* Others of the party are awake: whose turn it is among them, dispatch knows. */
 	if (cpu->confined_weight != tctx->confined_weight)
 		return false;
 	victim.running_key = cpu->running_key;
-	if (!may_preempt_on(tctx, cpu_id, now))
-		return false;
 	key = confined_key(cpu, request_ns(tctx), 0);
-	return key_before(key, near_key(cpu)) &&
+	return should_make_way(cpu, key, now) && key_before(key, near_key(cpu)) &&
 	       key_before(key, head_key(DOMAIN_DSQ(cpu->domain))) &&
 	       claim(&victim, is_brief(tctx->burst_ns));
 }
@@ -184,13 +188,12 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 {
 	struct task_struct *p = head_of(dsq);
 	struct task_ctx *tctx = p ? task_ctx_of(p) : NULL;
-	u64 seen = cpu->running_key;
 	u64 key;
 
-	if (!tctx || !seen || computes(burst_of(tctx)))
+	if (!tctx || computes(burst_of(tctx)))
 		return false;
 	key = confined ? confined_key(cpu, request_ns(tctx), 0) : p->scx.dsq_vtime;
-	return time_before(key + preempt_margin_ns, running_key_at(cpu, seen, now));
+	return should_make_way(cpu, key, now);
 }
 
 /* Whether there is such a one in the CPU's queue or the domain's. */

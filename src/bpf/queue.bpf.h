@@ -12,7 +12,7 @@
  * sum of their weights: `confined_vtime` is that party's vruntime.
  *
  * A task of the domain that wakes for a moment's work may wait in the near queue of a
- * CPU that is about to be free, see insert_near.
+ * CPU that is about to be free, see insert_open.
  */
 #ifndef BALLAST_QUEUE_BPF_H
 #define BALLAST_QUEUE_BPF_H
@@ -163,18 +163,6 @@ static __always_inline void note_arrival(u32 domain_id, u64 now)
 		domain->queued_since_ns = now ?: 1;
 }
 
-static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
-					u64 now, u64 enq_flags)
-{
-	leave_aside(tctx);
-	leave_confined(tctx);
-	switch_clock(tctx, domain_id);
-	note_arrival(domain_id, now);
-	tctx->queued = true;
-	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, queue_key(tctx, now),
-				 enq_flags);
-}
-
 /* Find @tctx a place among those near @cpu_id, in @domain_id. Returns whether there is one. */
 static __always_inline bool join_near(struct task_ctx *tctx, u32 domain_id, u32 cpu_id, u64 key)
 {
@@ -197,25 +185,28 @@ static __always_inline bool join_near(struct task_ctx *tctx, u32 domain_id, u32 
 }
 
 /*
- * Let @p wait for @cpu_id, whose caches it knows, and save the domain's other CPUs from
- * fetching it. It is the domain's all the same: it has its clock, and CPUs that find
- * nothing else take it. Returns whether there is a place for it.
+ * Let @p, which may use all of @domain_id, wait for it: in the queue of the domain or, if
+ * there is a place, near @near_cpu, whose caches it knows, to save the domain's other
+ * CPUs from fetching it. It is the domain's there, too: it has its clock, and CPUs that
+ * find nothing else take it. BALLAST_NONE: not near.
  */
-static __always_inline bool insert_near(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
-					u32 cpu_id, u64 now, u64 enq_flags)
+static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
+					u32 near_cpu, u64 now, u64 enq_flags)
 {
 	u64 key;
 
 	leave_aside(tctx);
 	leave_confined(tctx);
 	switch_clock(tctx, domain_id);
+	tctx->queued = true;
 	key = queue_key(tctx, now);
 	/* Its key is told before it is there: a CPU that goes idle between must not miss it. */
-	if (!join_near(tctx, domain_id, cpu_id, key))
-		return false;
-	tctx->queued = true;
-	scx_bpf_dsq_insert_vtime(p, NEAR_DSQ(cpu_id), slice_ns, key, enq_flags);
-	return true;
+	if (near_cpu != BALLAST_NONE && join_near(tctx, domain_id, near_cpu, key)) {
+		scx_bpf_dsq_insert_vtime(p, NEAR_DSQ(near_cpu), slice_ns, key, enq_flags);
+		return;
+	}
+	note_arrival(domain_id, now);
+	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, key, enq_flags);
 }
 
 /* The first task in @dsq, NULL if it is empty. */
@@ -302,6 +293,13 @@ static __always_inline u64 near_key(const struct ballast_cpu *cpu)
 
 	_Static_assert(BALLAST_NEAR_MAX == 2, "near_key looks at two");
 	return key_before(first, second) ? first : second;
+}
+
+/* Whether somebody waits in a queue that @cpu_id, which has a domain, serves. */
+static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_cpu *cpu)
+{
+	return near_key(cpu) != NO_KEY || scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
+	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0;
 }
 
 /* The domain's queue and the near queue have the same clock: look which comes first. */
