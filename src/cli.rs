@@ -8,11 +8,9 @@ mod errors;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
-use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 use scx_utils::build_id;
@@ -20,6 +18,7 @@ use scx_utils::libbpf_clap_opts::LibbpfOpts;
 
 use crate::cpulist::CpuList;
 use crate::domains::DomainSpec;
+use crate::stdout::print_help;
 use crate::usage::UsageError;
 use commands::Command;
 use errors::{not_text, usage_error};
@@ -226,13 +225,10 @@ pub enum Parsed {
 pub fn parse() -> anyhow::Result<Cli> {
     match parse_from(std::env::args_os())? {
         Parsed::Run(cli) => Ok(*cli),
-        Parsed::Print(text) => match text.print().and_then(|()| io::stdout().flush()) {
-            // A reader who has left (`--help | head -1`) has seen enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(error).context("writing to standard output")
-            }
-            _ => std::process::exit(0),
-        },
+        Parsed::Print(text) => {
+            print_help(&text)?;
+            std::process::exit(0)
+        }
     }
 }
 

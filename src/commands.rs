@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::cli::commands::{Command, PlanArgs, SnapshotArgs};
 use crate::load_balance::{self, Config};
 use crate::snapshot_file::{self, Writer};
+use crate::stdout::print;
 use crate::usage::UsageError;
 use crate::{report, stats};
 
@@ -91,15 +92,6 @@ fn read_at_most(mib: u64, source: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     source.take(most + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= most).then_some(bytes))
-}
-
-/// A reader who has left (`| head`) has seen enough.
-fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing to standard output"),
-    }
 }
 
 #[cfg(test)]

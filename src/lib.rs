@@ -26,6 +26,7 @@ pub mod run;
 mod seeds;
 pub mod snapshot_file;
 pub mod stats;
+pub mod stdout;
 pub mod topology;
 pub mod tuner;
 pub mod usage;

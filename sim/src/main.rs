@@ -3,7 +3,7 @@
 //! Never simulates anything itself.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use ballast_sim::run::{Options, Outcome, Ran, config, run, traced};
 use ballast_sim::scenario::{Balancer, Scenario, parse};
 use ballast_sim::{report, swarm};
 use clap::{Args, Parser, Subcommand};
+use scx_ballast::stdout::{print, print_help};
 use scx_ballast::usage::UsageError;
 
 /// Runs scx_ballast, as it ships, on a machine that need not exist.
@@ -101,7 +102,13 @@ fn main() -> ExitCode {
             eprintln!("{}; try --help", UsageError::plain(line));
             return ExitCode::from(2);
         }
-        Err(text) => return print_help(&text),
+        Err(text) => {
+            let Err(error) = print_help(&text) else {
+                return ExitCode::SUCCESS;
+            };
+            eprintln!("error: {error:#}");
+            return ExitCode::from(1);
+        }
     };
     let result = match cli.command {
         None => scenario(&cli.run),
@@ -133,18 +140,6 @@ fn main() -> ExitCode {
 fn seed(text: &str) -> Result<u64, String> {
     let seed = text.parse();
     seed.map_err(|_| format!("give a whole number from 0 to {}", u64::MAX))
-}
-
-/// Prints help or version.
-fn print_help(text: &clap::Error) -> ExitCode {
-    match text.print().and_then(|()| std::io::stdout().flush()) {
-        // A reader who has left (`| head`) has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: writing to standard output: {error}");
-            ExitCode::from(1)
-        }
-        _ => ExitCode::SUCCESS,
-    }
 }
 
 /// Far more than any scenario needs, far less than memory.
@@ -226,7 +221,7 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
             }
         }
     }
-    print(&outcomes, args.json)?;
+    show(&outcomes, args.json)?;
     Ok(outcomes[0].is_good())
 }
 
@@ -254,7 +249,7 @@ fn print_speed(ran: &Ran) {
     );
 }
 
-fn print(outcomes: &[Outcome], json: bool) -> Result<()> {
+fn show(outcomes: &[Outcome], json: bool) -> Result<()> {
     let mut text = String::new();
     if json {
         text = match outcomes {
@@ -270,16 +265,7 @@ fn print(outcomes: &[Outcome], json: bool) -> Result<()> {
             text.push_str(&report::comparison(outcomes));
         }
     }
-    say(&text)
-}
-
-/// Prints `text`. A reader who has left (`| head`) has seen enough.
-fn say(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing to standard output"),
-    }
+    print(&text)
 }
 
 /// Runs the swarm; true if no seed failed.
@@ -294,11 +280,11 @@ fn many(
         let outcome = swarm::run_seed(seed, defect)?;
         events += outcome.events;
         if twice && swarm::run_seed(seed, defect)?.hash != outcome.hash {
-            say(&format!("seed {seed}: two runs differ\n"))?;
+            print(&format!("seed {seed}: two runs differ\n"))?;
             failed.push((seed, "determinism"));
         }
         for failure in &outcome.failures {
-            say(&format!(
+            print(&format!(
                 "seed {seed}: {} at {:.6} s: {}\n",
                 failure.check, failure.at_s, failure.text
             ))?;
@@ -307,13 +293,13 @@ fn many(
             failed.push((seed, *check));
         }
     }
-    say(&format!(
+    print(&format!(
         "{count} seeds, {events} events, {} failed\n",
         failed.len()
     ))?;
     if let (Some((seed, check)), true) = (failed.first(), minimise) {
         let (smallest, runs) = swarm::minimise(&swarm::scenario(*seed), check, defect)?;
-        say(&format!(
+        print(&format!(
             "# seed {seed} still fails `{check}` as this, found in {runs} runs:\n"
         ))?;
         print_toml(&smallest)?;
@@ -328,5 +314,5 @@ fn print_scenario(seed: u64) -> Result<bool, Error> {
 
 fn print_toml(scenario: &Scenario) -> Result<()> {
     let text = toml::to_string(scenario).context("writing TOML")?;
-    say(&text)
+    print(&text)
 }

@@ -42,6 +42,13 @@ fn outcome(scenario: &Scenario, balancer: Balancer) -> Outcome {
     run(scenario, options).expect("runs").outcome
 }
 
+/// The outcome of a scenario that keeps every rule.
+fn kept(text: &str) -> Outcome {
+    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    outcome
+}
+
 #[test]
 fn every_scenario_keeps_every_rule() {
     assert!(library().len() >= 10);
@@ -166,8 +173,7 @@ fn a_pinned_timer_does_not_wait_for_the_end_of_a_slice() {
                 [[tasks]]\nname = 'hogs'\ncount = 4\nwork = { kind = 'spin' }\n\
                 [[tasks]]\nname = 'timers'\ncount = 4\ncpus = '0-3'\npinned = true\n\
                 work = { kind = 'periodic', run_us = 100, sleep_us = 900 }\n";
-    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
-    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    let outcome = kept(text);
     // A tick is 4 ms, a slice 5 ms.
     let timers = &outcome.groups[1];
     assert!(timers.longest_wait_ms < 4.5, "{timers:?}");
@@ -179,8 +185,7 @@ fn where_many_wait_the_brief_wait_for_the_cpu_they_know_and_none_is_forgotten() 
                 [checks]\nsteady_from_s = 1\n\
                 [[tasks]]\nname = 'brief'\ncount = 16\n\
                 work = { kind = 'periodic', run_us = 300, sleep_us = 100, jitter_pct = 30 }\n";
-    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
-    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    let outcome = kept(text);
     assert!(outcome.near > outcome.switches / 4, "{}", outcome.near);
     // In strict order of keys it is 1.6 ms.
     let brief = &outcome.groups[0];
@@ -194,8 +199,7 @@ fn one_that_seldom_sleeps_does_not_starve_another_pinned_to_its_cpu() {
                 [[tasks]]\nname = 'hog'\ncpus = '0'\npinned = true\nwork = { kind = 'spin' }\n\
                 [[tasks]]\nname = 'almost'\ncpus = '0'\npinned = true\n\
                 work = { kind = 'periodic', run_us = 4900, sleep_us = 100 }\n";
-    let outcome = outcome(&parse(text).expect("good"), Balancer::Ballast);
-    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    let outcome = kept(text);
     let hog = &outcome.groups[0];
     assert!(hog.received > 0.45, "{hog:?}");
 }

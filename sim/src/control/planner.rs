@@ -56,18 +56,16 @@ impl Planner {
             let full = plan.level.is_finite();
             let steps = rusty::round(snapshot, &runnable, full);
             let may = |step: &rusty::Step| snapshot.tasks[step.0].movable;
-            let moves = steps.into_iter().filter(may).map(|(index, to)| Move {
-                task: snapshot.tasks[index].task,
-                index,
-                from: snapshot.tasks[index].domain,
-                to: DomainId(to as u32),
-                entitlement: plan.entitlements[index],
-                reason: reason(
-                    plan,
+            let moves = steps.into_iter().filter(may).map(|(index, to)| {
+                let (from, to) = (snapshot.tasks[index].domain, DomainId(to as u32));
+                Move {
+                    task: snapshot.tasks[index].task,
                     index,
-                    snapshot.tasks[index].domain,
-                    DomainId(to as u32),
-                ),
+                    from,
+                    to,
+                    entitlement: plan.entitlements[index],
+                    reason: reason(plan, index, from, to),
+                }
             });
             plan.moves = moves.collect();
         }

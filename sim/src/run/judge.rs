@@ -88,7 +88,7 @@ pub fn judge(
         events: world.tally.events,
         switches: world.tally.switches,
         kicks: world.tally.kicks,
-        near: near(world),
+        near: world.counted(abi::ballast_stat_BALLAST_STAT_DISPATCH_NEAR),
         llc_migrations: world.tally.llc_migrations,
         node_migrations: world.tally.node_migrations,
         lock_wait_ms: world.tally.lock_wait_ns as f64 / 1e6,
@@ -280,12 +280,4 @@ fn check_moves(scenario: &Scenario, config: &Config, world: &mut World, control:
         );
         world.checks.fail(Check::Settle, world.now, text);
     }
-}
-
-/// Tasks taken from near queues, by all CPUs.
-fn near(world: &World) -> u64 {
-    let stat = abi::ballast_stat_BALLAST_STAT_DISPATCH_NEAR as usize;
-    (0..world.cpus.len() as u32)
-        .map(|cpu| world.object.cpu(cpu).stats[stat])
-        .sum()
 }
