@@ -102,17 +102,15 @@ impl Confined {
         let ladder = &mut self.ladder;
         ladder.build(claims, &classes.sizes);
         self.terminals.clear();
-        self.terminals.extend((0..classes.count).map(|class| {
-            let rungs = ladder.list(class);
-            Terminal {
+        self.terminals
+            .extend((0..classes.count).map(|class| Terminal {
                 node: class as u32,
                 children: 0..0,
-                demand: units(ladder.at(&rungs, f64::INFINITY).met),
-                rungs,
+                list: class,
+                demand: units(ladder.demand(class)),
                 level: 0.0,
                 amount: 0,
-            }
-        }));
+            }));
     }
 
     /// Starts a network, with arcs from mask classes to their classes of CPUs.
@@ -285,7 +283,7 @@ impl Confined {
         self.ladder.clear();
         for terminal in &mut self.terminals[terminals] {
             let claims = tree.claims(terminal.children.clone());
-            terminal.rungs = self.ladder.add(claims);
+            terminal.list = self.ladder.add(claims);
         }
     }
 
@@ -346,13 +344,13 @@ impl Confined {
         if demand(terminals) <= part.amount + self.slack {
             return satisfy(terminals);
         }
-        let rungs = terminals.iter().map(|terminal| &terminal.rungs);
-        let level = self.ladder.level(rungs, cpus(part.amount), part.least);
+        let lists = terminals.iter().map(|terminal| terminal.list);
+        let level = self.ladder.level(lists, cpus(part.amount), part.least);
         if level.is_infinite() {
             return satisfy(terminals);
         }
         for terminal in terminals {
-            let sum = self.ladder.at(&terminal.rungs, level);
+            let sum = self.ladder.at(terminal.list, level);
             let amount = units(sum.met + level * sum.limited);
             terminal.level = level;
             terminal.amount = amount.min(terminal.demand);

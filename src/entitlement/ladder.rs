@@ -1,58 +1,84 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Claims in order of the level that meets them, with sums, so that what many
-//! get together at a level takes few looks.
+//! Claims by the level that meets them, with sums, so that what many get together
+//! at a level takes few looks.
 //! Never knows who claims.
 
 use std::ops::Range;
 
 use super::fill::{Claim, ratio};
 
-/// Lists of claims, each sorted.
+/// Claims in a bucket, about: few enough that to sort it is next to nothing.
+const BUCKET: usize = 16;
+
+/// Buckets of a list, at most: what they know should stay in the cache while claims
+/// are spread over them.
+const MOST_BUCKETS: usize = 4096;
+
+/// Lists of claims. Each is spread over buckets by level, in linear time, and a
+/// bucket is sorted once a level in it is tried: that is so for few of them.
 #[derive(Debug, Default)]
 pub(super) struct Ladder {
+    lists: Vec<List>,
+    buckets: Vec<Bucket>,
+    /// Claims by list and by bucket.
+    keys: Vec<Key>,
+    /// The same claims, in the buckets that are sorted.
     rungs: Vec<Rung>,
-    /// The bits of the ratio, and the weight, of each claim; in order for the lists
-    /// that are in `rungs`.
-    keys: Vec<(u64, f64)>,
-    sorter: Sorter,
-    /// Of each of some lists, how many claims a level meets.
-    met: Vec<usize>,
-    /// Where each list begins, and the end of the last.
-    start: Vec<usize>,
+    /// Keys that are not yet spread, and where the next of each list goes.
+    added: Vec<Key>,
+    next: Vec<usize>,
 }
 
-/// Sorts keys by ratio, and keeps its memory.
-#[derive(Debug, Default)]
-struct Sorter {
-    places: Vec<u64>,
-    sorted: Vec<(u64, f64)>,
+/// A claim: the bits of the level that just meets it, and its weight. Levels are not
+/// below 0, so their bits are in the same order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Key {
+    ratio: u64,
+    weight: f64,
 }
 
-impl Sorter {
-    /// A number sorts twice as fast as a pair. The upper half of a ratio, six digits
-    /// of it, decides nearly always, and leaves room for the place of its pair.
-    fn sort(&mut self, keys: &mut [(u64, f64)]) {
-        const PLACE: u64 = u32::MAX as u64;
-        let numbered = (0..).zip(keys.iter());
-        self.places.clear();
-        self.places
-            .extend(numbered.map(|(place, &(ratio, _))| ratio & !PLACE | place));
-        self.places.sort_unstable();
-        let places = self.places.iter();
-        self.sorted.clear();
-        self.sorted
-            .extend(places.map(|&place| keys[(place & PLACE) as usize]));
-        for alike in self.sorted.chunk_by_mut(|a, b| a.0 >> 32 == b.0 >> 32) {
-            if alike.len() > 1 {
-                alike.sort_unstable_by_key(|&(ratio, _)| ratio);
-            }
+impl Key {
+    fn of(claim: Claim) -> Key {
+        Key {
+            ratio: ratio(claim).to_bits(),
+            weight: claim.weight,
         }
-        keys.copy_from_slice(&self.sorted);
+    }
+
+    fn demand(self) -> f64 {
+        f64::from_bits(self.ratio) * self.weight
     }
 }
 
-/// One claim of a list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
+struct List {
+    buckets: Range<usize>,
+    /// Where in `keys` it begins.
+    start: usize,
+    /// The lowest ratio, how many bits of what a ratio is above it do not tell its
+    /// bucket, and the highest ratio.
+    lowest: u64,
+    shift: u32,
+    highest: f64,
+    /// What they get at any level above all ratios, and below.
+    above: Sum,
+    below: Sum,
+}
+
+/// Claims of a list whose ratios are close.
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    /// Where in `keys` it ends; while claims are spread, where the next one goes.
+    end: usize,
+    is_sorted: bool,
+    /// Σ demand of the claims of the list that come before.
+    met: f64,
+    /// Σ weight of those that come after.
+    limited: f64,
+}
+
+/// One claim of a sorted bucket.
+#[derive(Clone, Copy, Debug, Default)]
 struct Rung {
     /// The level that just meets it.
     ratio: f64,
@@ -77,120 +103,162 @@ pub(super) struct Sum {
 const SLOPES: usize = 6;
 
 impl Ladder {
-    /// Sorts sane claims, each with the number of its list, which has so many; those
-    /// of other numbers are left out.
+    /// Starts over with sane claims, each with the number of its list, which has so
+    /// many; those of other numbers are left out.
     pub fn build(&mut self, claims: impl Iterator<Item = (usize, Claim)>, sizes: &[u32]) {
-        self.start.clear();
-        self.start.extend([0, 0]);
+        self.clear();
+        self.next.clear();
         let mut last = 0;
         for &size in sizes {
+            self.next.push(last);
             last += size as usize;
-            self.start.push(last);
         }
         // Every place is written below.
-        self.keys.resize(last, (0, 0.0));
+        self.added.resize(last, Key::default());
         for (list, claim) in claims {
-            if list < sizes.len() {
-                let next = &mut self.start[list + 1];
-                // Ratios are not below 0, so their bits are in the same order.
-                self.keys[*next] = (ratio(claim).to_bits(), claim.weight);
+            if let Some(next) = self.next.get_mut(list) {
+                self.added[*next] = Key::of(claim);
                 *next += 1;
             }
         }
-        self.rungs.clear();
-        for list in 0..sizes.len() {
-            self.climb(self.start[list]..self.start[list + 1]);
+        let mut added = std::mem::take(&mut self.added);
+        let mut left = &added[..];
+        for &size in sizes {
+            let (keys, others) = left.split_at(size as usize);
+            self.spread(keys);
+            left = others;
         }
+        added.clear();
+        self.added = added;
     }
 
-    /// Where the claims of a list are.
-    pub fn list(&self, list: usize) -> Range<usize> {
-        self.start[list]..self.start[list + 1]
-    }
-
+    /// Forgets all lists.
     pub fn clear(&mut self) {
-        self.keys.clear();
-        self.rungs.clear();
+        self.lists.clear();
+        self.buckets.clear();
     }
 
-    /// Adds a list of sane claims. Returns where it is.
-    pub fn add(&mut self, claims: impl Iterator<Item = Claim>) -> Range<usize> {
-        let start = self.keys.len();
-        let keys = claims.map(|claim| (ratio(claim).to_bits(), claim.weight));
-        self.keys.extend(keys);
-        self.climb(start..self.keys.len());
-        start..self.keys.len()
+    /// Adds a list of sane claims. Returns its number.
+    pub fn add(&mut self, claims: impl Iterator<Item = Claim>) -> usize {
+        let mut added = std::mem::take(&mut self.added);
+        added.clear();
+        added.extend(claims.map(Key::of));
+        self.spread(&added);
+        self.added = added;
+        self.lists.len() - 1
     }
 
-    /// Turns the keys of a list into its rungs, which come next.
-    fn climb(&mut self, list: Range<usize>) {
-        let keys = &mut self.keys[list.clone()];
-        self.sorter.sort(keys);
-        let mut met = 0.0;
-        self.rungs.extend(keys.iter().map(|&(ratio, weight)| {
-            let ratio = f64::from_bits(ratio);
-            met += ratio * weight;
-            Rung {
-                ratio,
-                met,
-                limited: weight,
-            }
-        }));
-        let mut limited = 0.0;
-        for rung in self.rungs[list].iter_mut().rev() {
-            limited += rung.limited;
-            rung.limited = limited;
+    /// Adds a list of these claims, in buckets.
+    fn spread(&mut self, added: &[Key]) {
+        let start = self.buckets.last().map_or(0, |last| last.end);
+        let end = start + added.len();
+        if self.keys.len() < end {
+            self.keys.resize(end, Key::default());
+            self.rungs.resize(end, Rung::default());
         }
+        let ratios = added.iter().map(|key| key.ratio);
+        let (lowest, highest) = ratios.fold((u64::MAX, 0), |(low, high), ratio| {
+            (low.min(ratio), high.max(ratio))
+        });
+        let count = (added.len() / BUCKET).next_power_of_two().min(MOST_BUCKETS);
+        let span = u64::BITS - highest.saturating_sub(lowest).leading_zeros();
+        let shift = span.saturating_sub(count.ilog2());
+        let first = self.buckets.len();
+        self.buckets.resize(first + count, Bucket::default());
+        let buckets = &mut self.buckets[first..];
+        let bucket_of = |key: &Key| (key.ratio - lowest >> shift) as usize;
+        for key in added {
+            let bucket = &mut buckets[bucket_of(key)];
+            bucket.end += 1;
+            bucket.met += key.demand();
+            bucket.limited += key.weight;
+        }
+        let (mut place, mut met) = (start, 0.0);
+        for bucket in &mut *buckets {
+            place += std::mem::replace(&mut bucket.end, place);
+            met += std::mem::replace(&mut bucket.met, met);
+        }
+        let mut limited = 0.0;
+        for bucket in buckets.iter_mut().rev() {
+            limited += std::mem::replace(&mut bucket.limited, limited);
+        }
+        for key in added {
+            let next = &mut buckets[bucket_of(key)].end;
+            self.keys[*next] = *key;
+            *next += 1;
+        }
+        let sum = |met, limited| Sum { met, limited };
+        self.lists.push(List {
+            buckets: first..first + count,
+            start,
+            lowest,
+            shift,
+            highest: f64::from_bits(highest),
+            above: sum(met, 0.0),
+            below: sum(0.0, limited),
+        });
+    }
+
+    /// Σ demand of the claims of a list.
+    pub fn demand(&self, list: usize) -> f64 {
+        self.lists[list].above.met
     }
 
     /// What the claims of a list get at a level.
-    pub fn at(&self, list: &Range<usize>, level: f64) -> Sum {
-        self.sum(list, self.climbed(list, 0, level))
-    }
-
-    /// What the claims of a list get if the level meets so many.
-    fn sum(&self, list: &Range<usize>, met: usize) -> Sum {
-        let rungs = &self.rungs[list.clone()];
+    pub fn at(&mut self, list: usize, level: f64) -> Sum {
+        let list = &self.lists[list];
+        let Some(above) = level.to_bits().checked_sub(list.lowest) else {
+            return list.below;
+        };
+        let bucket = list.buckets.start + (above >> list.shift) as usize;
+        if bucket >= list.buckets.end {
+            return list.above;
+        }
+        let begin = match bucket > list.buckets.start {
+            true => self.buckets[bucket - 1].end,
+            false => list.start,
+        };
+        let rungs = self.sorted(begin, bucket);
+        let met = rungs.partition_point(|rung| rung.ratio <= level);
+        let bucket = &self.buckets[bucket];
+        let rungs = &self.rungs[begin..bucket.end];
         Sum {
-            met: met.checked_sub(1).map_or(0.0, |last| rungs[last].met),
-            limited: rungs.get(met).map_or(0.0, |first| first.limited),
+            met: met
+                .checked_sub(1)
+                .map_or(bucket.met, |last| rungs[last].met),
+            limited: rungs.get(met).map_or(bucket.limited, |first| first.limited),
         }
     }
 
-    /// How many claims of a list the level meets: not less than `from`, and mostly
-    /// few more, unless that is 0.
-    fn climbed(&self, list: &Range<usize>, from: usize, level: f64) -> usize {
-        let rungs = &self.rungs[list.clone()];
-        let is_met = |rung: &Rung| rung.ratio <= level;
-        let (mut low, mut step) = (from, if from == 0 { rungs.len() } else { 1 });
-        while rungs[low..].get(step.wrapping_sub(1)).is_some_and(is_met) {
-            (low, step) = (low + step, 2 * step);
+    /// The claims of a bucket, of which the first is at `begin`, in order.
+    fn sorted(&mut self, begin: usize, bucket: usize) -> &[Rung] {
+        let bucket = &mut self.buckets[bucket];
+        let rungs = &mut self.rungs[begin..bucket.end];
+        if std::mem::replace(&mut bucket.is_sorted, true) {
+            return rungs;
         }
-        let high = rungs.len().min(low + step);
-        low + rungs[low..high].partition_point(is_met)
+        let keys = &mut self.keys[begin..bucket.end];
+        keys.sort_unstable_by_key(|key| key.ratio);
+        let (mut met, mut limited) = (bucket.met, bucket.limited);
+        for (rung, key) in rungs.iter_mut().zip(&*keys) {
+            met += key.demand();
+            (rung.ratio, rung.met) = (f64::from_bits(key.ratio), met);
+        }
+        for (rung, key) in rungs.iter_mut().zip(&*keys).rev() {
+            limited += key.weight;
+            rung.limited = limited;
+        }
+        rungs
     }
 
     /// The level at which the lists get `amount` CPUs together, less than they
     /// could use. It must not be below `low`.
-    pub fn level<'a, I>(&mut self, lists: I, amount: f64, low: f64) -> f64
+    pub fn level<I>(&mut self, lists: I, amount: f64, mut low: f64) -> f64
     where
-        I: Iterator<Item = &'a Range<usize>> + Clone,
+        I: Iterator<Item = usize> + Clone,
     {
-        let mut met = std::mem::take(&mut self.met);
-        met.clear();
-        met.extend(lists.clone().map(|list| self.climbed(list, 0, low)));
-        let level = self.search(lists, amount, low, &mut met);
-        self.met = met;
-        level
-    }
-
-    /// `met`: of each list, how many claims `low` meets.
-    fn search<'a, I>(&self, lists: I, amount: f64, mut low: f64, met: &mut [usize]) -> f64
-    where
-        I: Iterator<Item = &'a Range<usize>> + Clone,
-    {
-        let last = |list: &Range<usize>| self.rungs[list.clone()].last().map(|rung| rung.ratio);
-        let mut high = lists.clone().filter_map(last).fold(low, f64::max);
+        let highest = lists.clone().map(|list| self.lists[list].highest);
+        let mut high = highest.fold(low, f64::max);
         let mut before = Sum {
             met: -1.0,
             limited: -1.0,
@@ -199,8 +267,7 @@ impl Ladder {
             for _ in 0..SLOPES {
                 // What is given bends down as the level rises, so that going on
                 // straight from below the level never passes it.
-                let each = lists.clone().zip(met.iter());
-                let sum = Sum::of(each.map(|(list, &met)| self.sum(list, met)));
+                let sum = self.sum_at(lists.clone(), low);
                 if sum.limited == 0.0 {
                     return f64::INFINITY;
                 }
@@ -209,62 +276,25 @@ impl Ladder {
                     return level;
                 }
                 (before, low) = (sum, level);
-                self.climb_on(lists.clone(), low, met);
             }
             let middle = f64::from_bits(low.to_bits().midpoint(high.to_bits()));
-            let sum = Sum::of(lists.clone().map(|list| self.at(list, middle)));
+            let sum = self.sum_at(lists.clone(), middle);
             if sum.met + middle * sum.limited > amount {
                 high = middle;
             } else if middle > low {
                 low = middle;
-                self.climb_on(lists.clone(), low, met);
             }
         }
     }
 
-    fn climb_on<'a>(
-        &self,
-        lists: impl Iterator<Item = &'a Range<usize>>,
-        level: f64,
-        met: &mut [usize],
-    ) {
-        for (list, met) in lists.zip(met) {
-            *met = self.climbed(list, *met, level);
-        }
-    }
-}
-
-impl Sum {
-    fn of(sums: impl Iterator<Item = Sum>) -> Sum {
-        sums.fold(Sum::default(), |all, one| Sum {
-            met: all.met + one.met,
-            limited: all.limited + one.limited,
+    /// What lists get together at a level.
+    fn sum_at(&mut self, lists: impl Iterator<Item = usize>, level: f64) -> Sum {
+        lists.fold(Sum::default(), |all, list| {
+            let one = self.at(list, level);
+            Sum {
+                met: all.met + one.met,
+                limited: all.limited + one.limited,
+            }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Sorter;
-
-    #[test]
-    fn ratios_that_differ_in_the_lower_half_only_are_in_order() {
-        let ratio = |upper: u64, lower: u64| (upper << 32 | lower, lower as f64);
-        let mut keys = [
-            ratio(2, 1),
-            ratio(1, 9),
-            ratio(1, 3),
-            ratio(2, 0),
-            ratio(1, 3),
-        ];
-        Sorter::default().sort(&mut keys);
-        let sorted = [
-            ratio(1, 3),
-            ratio(1, 3),
-            ratio(1, 9),
-            ratio(2, 0),
-            ratio(2, 1),
-        ];
-        assert_eq!(keys, sorted);
     }
 }

@@ -14,8 +14,8 @@ use super::units::{UNBOUNDED, units};
 pub(super) struct Terminal {
     pub node: u32,
     pub children: Range<usize>,
-    /// Where they are in the ladder.
-    pub rungs: Range<usize>,
+    /// The number of their list in the ladder.
+    pub list: usize,
     /// What they could use, in units.
     pub demand: u64,
     /// The level that was tried last, and what they get at that, in units.
@@ -57,7 +57,7 @@ pub(super) fn list_terminals(tree: &Tree, payout: &Payout, group: usize, list: &
         list.push(Terminal {
             node,
             children: start..end,
-            rungs: 0..0,
+            list: 0,
             demand,
             level: 0.0,
             amount: 0,
