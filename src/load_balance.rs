@@ -19,6 +19,7 @@
 //! (`levels`). What no move can even out is evened out in time (`rotate`).
 
 mod board;
+mod brief;
 mod certificate;
 mod choose;
 mod config;
@@ -35,8 +36,9 @@ mod rotate;
 mod settle;
 mod side;
 
-use crate::entitlement::{CpuCapacity, Entitlements, Problem, Solver, TaskClaim};
+use crate::entitlement::{CpuCapacity, Entitlements, Problem, Solver};
 use board::{Board, Kept};
+use brief::Briefs;
 pub use config::Config;
 use levels::Levels;
 pub use model::{Domain, Node, Snapshot, Task};
@@ -48,10 +50,8 @@ use rotate::Rotation;
 pub struct Planner {
     solver: Solver,
     owed: Entitlements,
-    /// Places of the tasks by row, so that every sum is taken in the same order.
-    order: Vec<u32>,
+    briefs: Briefs,
     cpus: Vec<CpuCapacity>,
-    claims: Vec<TaskClaim>,
     board: Kept,
     levels: Levels,
     rotation: Rotation,
@@ -65,31 +65,25 @@ impl Planner {
     /// # Panics
     /// With more tasks than a u32 can count.
     pub fn plan(&mut self, snapshot: &Snapshot, config: &Config, plan: &mut Plan) {
-        self.put_in_order(&snapshot.tasks);
+        self.briefs.update(&snapshot.tasks);
         self.entitle(snapshot);
-        let mut board = Board::begin(&mut self.board, snapshot, config, &self.order, &self.owed);
+        let mut board = Board::begin(&mut self.board, snapshot, config, &self.briefs, &self.owed);
         if config.enabled {
             self.levels.begin(&board);
             balance(&mut board, &mut self.levels, &mut self.rotation);
         }
         plan.level = self.owed.level;
-        scatter(&self.order, &self.owed.shares, &mut plan.entitlements);
-        scatter(&self.order, &self.owed.levels, &mut plan.levels);
+        scatter(
+            &self.briefs.order,
+            &self.owed.shares,
+            &mut plan.entitlements,
+        );
+        scatter(&self.briefs.order, &self.owed.levels, &mut plan.levels);
         plan.domains.clear();
         plan.domains.extend(board.domain_plans());
         plan.certificate = certificate::certify(&board);
         moves::write(&board, &mut plan.moves);
         board.end(&mut self.board);
-    }
-
-    fn put_in_order(&mut self, tasks: &[Task]) {
-        let count = u32::try_from(tasks.len()).expect("more tasks than a u32 can count");
-        self.order.clear();
-        self.order.extend(0..count);
-        if !tasks.is_sorted_by_key(|task| task.task) {
-            self.order
-                .sort_unstable_by_key(|&index| tasks[index as usize].task);
-        }
     }
 
     /// Finds what each task is owed, in order.
@@ -100,19 +94,11 @@ impl Planner {
             let cpu = |&cpu| CpuCapacity { cpu, capacity };
             self.cpus.extend(domain.cpus.iter().map(cpu));
         }
-        self.claims.clear();
-        let tasks = self.order.iter().map(|&at| &snapshot.tasks[at as usize]);
-        self.claims.extend(tasks.map(|task| TaskClaim {
-            weight: task.weight,
-            demand: task.demand,
-            mask: task.mask,
-            group: task.group,
-        }));
         let problem = Problem {
             cpus: &self.cpus,
             masks: &snapshot.masks,
             groups: &snapshot.groups,
-            tasks: &self.claims,
+            tasks: &self.briefs.claims,
         };
         self.solver.solve(&problem, &mut self.owed);
     }

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 
+use super::brief::{Brief, Briefs};
 use super::list::{Entry, List};
 use super::machine::Machine;
 use super::process::Processes;
@@ -91,7 +92,6 @@ pub(super) enum Why {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     places: Vec<u32>,
-    movable: Vec<bool>,
     moved: Vec<bool>,
     seats: Vec<Seat>,
     machine: Machine,
@@ -118,11 +118,9 @@ pub(super) struct Board<'a> {
     /// Counts the changes of place.
     pub clock: u64,
     owed: &'a Entitlements,
-    order: &'a [u32],
+    briefs: &'a Briefs,
     /// Of each item, the index of its domain, or [`NOWHERE`].
     places: Vec<u32>,
-    /// Of each item, whether it may be moved.
-    movable: Vec<bool>,
     /// Of each item, whether this plan has moved it.
     moved: Vec<bool>,
     /// Filled as searches ask, which only read the board.
@@ -142,12 +140,12 @@ pub(super) struct Board<'a> {
 
 impl<'a> Board<'a> {
     /// Sets up loads; lists wait for [`Board::list`], since most rounds on a
-    /// balanced machine need none. `owed` is in the order of `order`.
+    /// balanced machine need none. `owed` is in the order of `briefs`.
     pub fn begin(
         kept: &mut Kept,
         snapshot: &'a Snapshot,
         config: &'a Config,
-        order: &'a [u32],
+        briefs: &'a Briefs,
         owed: &'a Entitlements,
     ) -> Self {
         let kept = std::mem::take(kept);
@@ -162,9 +160,8 @@ impl<'a> Board<'a> {
             cut_short: Cell::new(false),
             clock: 0,
             owed,
-            order,
+            briefs,
             places: kept.places,
-            movable: kept.movable,
             moved: kept.moved,
             processes: kept.processes,
             limited: false,
@@ -178,7 +175,7 @@ impl<'a> Board<'a> {
         board.steps.clear();
         board.processes.get_mut().forget();
         board.moved.clear();
-        board.moved.resize(order.len(), false);
+        board.moved.resize(briefs.order.len(), false);
         board.reach.update(&snapshot.masks, &snapshot.domains);
         board.seat_domains();
         board.add_up();
@@ -189,7 +186,6 @@ impl<'a> Board<'a> {
     pub fn end(self, kept: &mut Kept) {
         *kept = Kept {
             places: self.places,
-            movable: self.movable,
             moved: self.moved,
             seats: self.seats,
             machine: self.machine,
@@ -233,15 +229,14 @@ impl<'a> Board<'a> {
     }
 
     fn add_up(&mut self) {
+        let least = self.least_share();
         self.places.clear();
-        self.movable.clear();
-        for (&index, &share) in self.order.iter().zip(&self.owed.shares) {
-            let task = &self.snapshot.tasks[index as usize];
-            self.movable.push(task.movable);
+        self.places.reserve(self.owed.shares.len());
+        for (task, &share) in self.briefs.all.iter().zip(&self.owed.shares) {
             if task.movable {
                 self.largest = self.largest.max(share);
             }
-            let Some(place) = self.seat_of(task) else {
+            let Some(place) = self.seat_of(task.domain) else {
                 self.places.push(NOWHERE);
                 continue;
             };
@@ -249,7 +244,7 @@ impl<'a> Board<'a> {
             let seat = &mut self.seats[place];
             seat.side.load += share;
             seat.lag += share * task.lag_ms;
-            if task.movable && share >= self.config.least_share.max(LEAST) {
+            if task.movable && share >= least {
                 seat.most_behind = seat.most_behind.max(task.lag_ms);
                 seat.most_ahead = seat.most_ahead.min(task.lag_ms);
             }
@@ -261,26 +256,26 @@ impl<'a> Board<'a> {
         }
     }
 
-    fn seat_of(&self, task: &Task) -> Option<usize> {
-        self.seat_of.get(task.domain.index()).copied().flatten()
+    fn seat_of(&self, domain: DomainId) -> Option<usize> {
+        self.seat_of.get(domain.index()).copied().flatten()
     }
 
     /// An item by its number.
     pub fn item(&self, number: u32) -> Item<'a> {
-        let index = self.order[number as usize] as usize;
+        let index = self.briefs.order[number as usize] as usize;
         let task = &self.snapshot.tasks[index];
         Item {
             index,
             task,
             share: self.share(number),
             place: self.place(number),
-            origin: self.seat_of(task),
+            origin: self.seat_of(task.domain),
         }
     }
 
     /// Number of items.
     pub fn len(&self) -> u32 {
-        self.order.len() as u32
+        self.briefs.order.len() as u32
     }
 
     /// All items, in order.
@@ -297,14 +292,18 @@ impl<'a> Board<'a> {
     /// The domain of an item in the snapshot.
     pub fn origin(&self, number: u32) -> Option<usize> {
         match self.moved[number as usize] {
-            true => self.item(number).origin,
+            true => self.seat_of(self.brief(number).domain),
             false => self.place(number),
         }
     }
 
     /// Whether the item may be moved.
     pub fn is_movable(&self, number: u32) -> bool {
-        self.movable[number as usize]
+        self.brief(number).movable
+    }
+
+    fn brief(&self, number: u32) -> &'a Brief {
+        &self.briefs.all[number as usize]
     }
 
     /// Whether this plan has moved the item.
@@ -358,7 +357,16 @@ impl<'a> Board<'a> {
     /// The list of a domain: its items with a share that can go somewhere else,
     /// by share and then by row.
     pub fn sorted(&self, seat: usize) -> Ref<'_, [Entry]> {
-        self.seats[seat].list.sorted()
+        self.seats[seat].list.sorted(|item| {
+            let task = self.brief(item);
+            Entry {
+                share: self.share(item),
+                lag_ms: task.lag_ms,
+                item,
+                mask: task.mask,
+                moved_ago_rounds: task.moved_ago_rounds,
+            }
+        })
     }
 
     /// SLIT distance between the nodes of two domains.
@@ -390,29 +398,22 @@ impl<'a> Board<'a> {
         for seat in &mut self.seats {
             seat.list.clear();
         }
-        let least = self.config.least_share.max(LEAST);
-        let items = self.places.iter().zip(&self.movable);
-        let owed = self.order.iter().zip(&self.owed.shares);
-        for (number, ((&place, &movable), (&index, &share))) in (0u32..).zip(items.zip(owed)) {
-            let may_go = movable && share >= least;
+        let least = self.least_share();
+        let placed = self.places.iter().zip(&self.owed.shares);
+        for (number, (task, (&place, &share))) in (0u32..).zip(self.briefs.all.iter().zip(placed)) {
+            let may_go = task.movable && share >= least;
             if place == NOWHERE || !may_go || !is_wanted(place as usize) {
                 continue;
             }
-            let task = &self.snapshot.tasks[index as usize];
             if self.reach.allows_others(task.mask, place as usize) {
-                self.seats[place as usize].list.push(Entry {
-                    share,
-                    lag_ms: task.lag_ms,
-                    item: number,
-                    mask: task.mask,
-                    moved_ago_rounds: task.moved_ago_rounds,
-                });
+                self.seats[place as usize].list.push(share, number);
             }
         }
     }
 
-    fn is_worth_moving(&self, share: f64) -> bool {
-        share >= self.config.least_share.max(LEAST)
+    /// Tasks owed fewer CPUs stay.
+    fn least_share(&self) -> f64 {
+        self.config.least_share.max(LEAST)
     }
 
     /// Entitlement of an item, in CPUs.
@@ -424,12 +425,8 @@ impl<'a> Board<'a> {
     pub fn torn(&self, entry: &Entry, from: usize, to: usize) -> f64 {
         let mut processes = self.processes.borrow_mut();
         if !processes.are_linked() {
-            processes.link(
-                self.order
-                    .iter()
-                    .zip(&self.owed.shares)
-                    .map(|(&index, &share)| (self.snapshot.tasks[index as usize].process, share)),
-            );
+            let tasks = self.briefs.all.iter().zip(&self.owed.shares);
+            processes.link(tasks.map(|(task, &share)| (task.process, share)));
         }
         processes.gather(entry.item, |number| {
             Some((self.place(number)?, self.share(number)))
@@ -465,7 +462,8 @@ impl<'a> Board<'a> {
     pub fn put(&mut self, number: u32, to: usize) {
         let item = self.item(number);
         let Some(from) = item.place else { return };
-        if item.task.movable && self.is_worth_moving(item.share) {
+        if item.task.movable && item.share >= self.least_share() {
+            drop(self.sorted(from));
             let entry = self.seats[from].list.remove(item.share, number);
             self.seats[to].list.insert(entry);
         }

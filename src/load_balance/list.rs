@@ -2,7 +2,7 @@
 //! The tasks of a domain that can go somewhere else, by share: sorted once
 //! somebody asks. Never knows where they can go.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Ref, RefCell};
 
 use crate::ids::MaskId;
 
@@ -25,18 +25,19 @@ impl Entry {
 }
 
 /// Entries by share and then by row. Most domains only take tasks, and of those
-/// nobody asks what is in the list: they are never sorted.
+/// nobody asks what is in the list: only the numbers of its items are kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct List {
     entries: RefCell<Vec<Entry>>,
-    is_sorted: Cell<bool>,
+    /// Items that are not yet among the entries.
+    items: RefCell<Vec<u32>>,
     largest: f64,
 }
 
 impl List {
     pub fn clear(&mut self) {
         self.entries.get_mut().clear();
-        self.is_sorted.set(true);
+        self.items.get_mut().clear();
         self.largest = 0.0;
     }
 
@@ -45,26 +46,27 @@ impl List {
         self.largest
     }
 
-    /// All entries, sorted.
-    pub fn sorted(&self) -> Ref<'_, [Entry]> {
-        if !self.is_sorted.replace(true) {
+    /// All entries, sorted. `entry` makes the one of an item.
+    pub fn sorted(&self, entry: impl Fn(u32) -> Entry) -> Ref<'_, [Entry]> {
+        let mut items = self.items.borrow_mut();
+        if !items.is_empty() {
             let mut entries = self.entries.borrow_mut();
+            entries.extend(items.drain(..).map(entry));
             entries.sort_unstable_by_key(Entry::key);
         }
         Ref::map(self.entries.borrow(), |entries| &entries[..])
     }
 
-    /// Adds an entry, where it will be looked for only later.
-    pub fn push(&mut self, entry: Entry) {
-        self.largest = self.largest.max(entry.share);
-        self.is_sorted.set(false);
-        self.entries.get_mut().push(entry);
+    /// Adds an item that has this share.
+    pub fn push(&mut self, share: f64, item: u32) {
+        self.largest = self.largest.max(share);
+        self.items.get_mut().push(item);
     }
 
-    /// Adds an entry and stays sorted if it is.
+    /// Adds an entry, and stays sorted if it is.
     pub fn insert(&mut self, entry: Entry) {
-        if !self.is_sorted.get() {
-            return self.push(entry);
+        if !self.items.get_mut().is_empty() {
+            return self.push(entry.share, entry.item);
         }
         self.largest = self.largest.max(entry.share);
         let entries = self.entries.get_mut();
@@ -72,10 +74,10 @@ impl List {
         entries.insert(place, entry);
     }
 
-    /// Takes the entry of an item out.
+    /// Takes an entry out of a list that has been sorted.
     pub fn remove(&mut self, share: f64, item: u32) -> Entry {
+        debug_assert!(self.items.get_mut().is_empty());
         let key = (share.to_bits(), item);
-        drop(self.sorted());
         let entries = self.entries.get_mut();
         let place = entries.partition_point(|other| other.key() < key);
         debug_assert_eq!(entries.get(place).map(Entry::key), Some(key));
@@ -103,19 +105,22 @@ mod tests {
     fn a_list_is_sorted_whenever_it_is_seen() {
         let mut list = List::default();
         list.clear();
+        let shares = [0.0, 0.5, 0.3, 0.5, 0.7, 0.0, 0.0, 0.0, 0.0, 0.2];
+        let of = |item: u32| entry(shares[item as usize], item);
         let items = |list: &List| -> Vec<u32> {
-            let sorted = list.sorted();
+            let sorted = list.sorted(of);
             sorted.iter().map(|entry| entry.item).collect()
         };
-        for (share, item) in [(0.5, 3), (0.2, 9), (0.5, 1)] {
-            list.push(entry(share, item));
+        for item in [3, 9, 1] {
+            list.push(shares[item as usize], item);
         }
-        list.insert(entry(0.7, 4));
+        list.insert(of(4));
         assert_eq!(list.largest(), 0.7);
+        assert_eq!(items(&list), [9, 1, 3, 4]);
         assert_eq!(list.remove(0.7, 4).item, 4);
         assert_eq!(list.largest(), 0.5);
         assert_eq!(items(&list), [9, 1, 3]);
-        list.insert(entry(0.3, 2));
+        list.insert(of(2));
         assert_eq!(items(&list), [9, 2, 1, 3]);
         list.clear();
         assert_eq!((list.largest(), items(&list)), (0.0, vec![]));

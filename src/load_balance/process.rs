@@ -132,18 +132,31 @@ impl Processes {
         let Some(number) = self.homes(thread) else {
             return 0.0;
         };
-        let same_node = machine.node(from) == machine.node(to);
-        let place = |domain: usize| match same_node {
-            true => domain,
-            false => machine.node(domain),
+        let homes = &self.homes[number];
+        let (near_from, near_to) = match (machine.node(from), machine.node(to)) {
+            (a, b) if a == b => near(homes, from, to, |domain| domain),
+            (from, to) => near(homes, from, to, |domain| machine.node(domain)),
         };
-        let (from, to) = (place(from), place(to));
-        let (mut near_from, mut near_to) = (0.0, 0.0);
-        for &(domain, cpus) in &self.homes[number] {
-            let at = place(domain);
-            near_from += if at == from { cpus } else { 0.0 };
-            near_to += if at == to { cpus } else { 0.0 };
-        }
         near_from - share - near_to
     }
+}
+
+/// CPUs of a process at each of two places.
+fn near(
+    homes: &[(usize, f64)],
+    from: usize,
+    to: usize,
+    place: impl Fn(usize) -> usize,
+) -> (f64, f64) {
+    let (mut near_from, mut near_to) = (0.0, 0.0);
+    for &(domain, cpus) in homes {
+        // It mostly is at neither: that is foreseen, and nothing waits for a sum.
+        let at = place(domain);
+        if at == from {
+            near_from += cpus;
+        } else if at == to {
+            near_to += cpus;
+        }
+    }
+    (near_from, near_to)
 }
