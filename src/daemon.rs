@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::domains::Layout;
 use crate::ids::{CpuId, DomainId};
 use crate::kernel::{Beat, CpuRole, Kernel};
-use crate::load_balance::{self, Plan, Snapshot};
+use crate::load_balance::{self, Plan, Snapshot, Task};
 use crate::tuner::{self, Observation, TunerConfig, Tuning};
 
 pub mod charge;
@@ -40,6 +40,29 @@ pub struct Round {
     pub nr_tasks: usize,
     /// Imbalance that the plan leaves, in CPUs.
     pub imbalance: f64,
+}
+
+impl Round {
+    /// Starts over with what a plan says; its tasks are still to be counted.
+    fn begin(&mut self, snapshot: &Snapshot, plan: &Plan) {
+        self.domains.clear();
+        self.domains
+            .extend(plan.domains.iter().map(|domain| DomainRound {
+                capacity: domain.capacity,
+                load: domain.before,
+                ..Default::default()
+            }));
+        self.level = plan.level;
+        self.nr_tasks = snapshot.tasks.len();
+        self.imbalance = plan.certificate.imbalance_after;
+    }
+
+    fn count(&mut self, task: &Task) {
+        if let Some(domain) = self.domains.get_mut(task.domain.index()) {
+            domain.demand += task.demand;
+            domain.nr_tasks += 1;
+        }
+    }
 }
 
 /// One domain in a round, in CPUs.
@@ -175,10 +198,14 @@ impl Daemon {
         snapshot: &Snapshot,
         plan: &Plan,
     ) -> Result<()> {
-        account(&mut self.round, snapshot, plan);
-        self.observer.note_plan(plan);
-        let rows = self.observer.rows();
-        self.charger.tell(kernel, rows, snapshot, plan);
+        let reference = self.charger.reference(snapshot, plan);
+        let round = &mut self.round;
+        round.begin(snapshot, plan);
+        // One way through the tasks for all that is to be done with each.
+        self.observer.note_plan(snapshot, plan, |row, task, level| {
+            round.count(task);
+            charge::tell(kernel, row, task, level, reference);
+        });
         self.apply(kernel, plan)
     }
 
@@ -278,24 +305,4 @@ fn beat_of(tuning: &Tuning) -> Beat {
         preempt_margin_ns: tuning.preempt_margin_ns,
         cpus: roles.map(role).collect(),
     }
-}
-
-fn account(round: &mut Round, snapshot: &Snapshot, plan: &Plan) {
-    round.domains.clear();
-    round
-        .domains
-        .extend(plan.domains.iter().map(|domain| DomainRound {
-            capacity: domain.capacity,
-            load: domain.before,
-            ..Default::default()
-        }));
-    for task in &snapshot.tasks {
-        if let Some(domain) = round.domains.get_mut(task.domain.index()) {
-            domain.demand += task.demand;
-            domain.nr_tasks += 1;
-        }
-    }
-    round.level = plan.level;
-    round.nr_tasks = snapshot.tasks.len();
-    round.imbalance = plan.certificate.imbalance_after;
 }

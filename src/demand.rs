@@ -83,6 +83,26 @@ pub struct RowSample {
     pub cgroup: u64,
 }
 
+/// What is known of a task once its row has been taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct Estimate {
+    /// CPUs it could use, 0..=1.
+    pub demand: f64,
+    /// What it did last; `None` if it is new.
+    pub interval: Option<Interval>,
+}
+
+/// What a task did between two updates.
+#[derive(Clone, Copy, Debug)]
+pub struct Interval {
+    /// In ns, above 0. Longer than a round after rounds that could not read the row.
+    pub length_ns: u64,
+    /// CPUs it received, 0..=1.
+    pub received: f64,
+    /// The share of the time it waited for a CPU, 0..=1, with `received` at most 1.
+    pub waited: f64,
+}
+
 /// Turns the sums of the rows into demand. Memory is dense by slot: as large as
 /// the highest slot seen.
 #[derive(Debug)]
@@ -146,20 +166,34 @@ impl Estimator {
     /// Takes in one pass over the table, read at `now_ns` on the clock the
     /// sums are kept in. Rows that stay away for long are forgotten.
     pub fn update(&mut self, now_ns: u64, rows: &[RowSample]) {
-        self.round += 1;
+        self.begin_update();
         for row in rows {
-            let index = row.task.slot as usize;
-            if self.slots.len() <= index {
-                self.slots.resize(index + 1, Slot::default());
-            }
-            let slot = &mut self.slots[index];
-            let remembered = slot.seen > 0 && slot.seen + REMEMBERED_ROUNDS >= self.round;
-            if remembered && slot.continues(row) {
-                slot.go_on(row, now_ns, &mut self.ageing);
-            } else {
-                *slot = Slot::begin(row, now_ns, &mut self.ageing);
-            }
-            slot.seen = self.round;
+            self.take(now_ns, row);
+        }
+    }
+
+    /// Begins an update of which every row is to be taken by itself.
+    pub fn begin_update(&mut self) {
+        self.round += 1;
+    }
+
+    /// Takes in a row of the present update; see [`Estimator::update`].
+    pub fn take(&mut self, now_ns: u64, row: &RowSample) -> Estimate {
+        let index = row.task.slot as usize;
+        if self.slots.len() <= index {
+            self.slots.resize(index + 1, Slot::default());
+        }
+        let slot = &mut self.slots[index];
+        let remembered = slot.seen > 0 && slot.seen + REMEMBERED_ROUNDS >= self.round;
+        if remembered && slot.continues(row) {
+            slot.go_on(row, now_ns, &mut self.ageing);
+        } else {
+            *slot = Slot::begin(row, now_ns, &mut self.ageing);
+        }
+        slot.seen = self.round;
+        Estimate {
+            demand: slot.demand(),
+            interval: slot.interval(),
         }
     }
 
@@ -172,31 +206,25 @@ impl Estimator {
     /// CPUs the task in this slot received over the last interval, 0..=1;
     /// `None` if the last update did not have it or was the first to have it.
     pub fn received(&self, slot: u32) -> Option<f64> {
-        let slot = self.measured(slot)?;
-        Some(slot.interval_run_ns as f64 / slot.interval_ns as f64)
+        Some(self.current(slot)?.interval()?.received)
     }
 
     /// The share of the last interval the task in this slot waited for a CPU,
     /// 0..=1, with `received` at most 1; `None` as for `received`.
     pub fn waited(&self, slot: u32) -> Option<f64> {
-        let slot = self.measured(slot)?;
-        Some(slot.interval_wait_ns as f64 / slot.interval_ns as f64)
+        Some(self.current(slot)?.interval()?.waited)
     }
 
     /// Length of the interval `received` and `waited` are about, in ns, above 0.
     /// Longer than a round after rounds that could not read the row.
     pub fn interval_ns(&self, slot: u32) -> Option<u64> {
-        self.measured(slot).map(|slot| slot.interval_ns)
+        Some(self.current(slot)?.interval()?.length_ns)
     }
 
     fn current(&self, slot: u32) -> Option<&Slot> {
         self.slots
             .get(slot as usize)
             .filter(|slot| slot.seen > 0 && slot.seen == self.round)
-    }
-
-    fn measured(&self, slot: u32) -> Option<&Slot> {
-        self.current(slot).filter(|slot| slot.interval_ns > 0)
     }
 }
 
@@ -267,6 +295,15 @@ impl Slot {
         let run = (run_ns as f64 / free_ns as f64).min(1.0);
         self.ran = kept * self.ran + added * run;
         self.evidence = kept * self.evidence + added;
+    }
+
+    fn interval(&self) -> Option<Interval> {
+        let part = |ns: u64| ns as f64 / self.interval_ns as f64;
+        (self.interval_ns > 0).then(|| Interval {
+            length_ns: self.interval_ns,
+            received: part(self.interval_run_ns),
+            waited: part(self.interval_wait_ns),
+        })
     }
 
     fn demand(&self) -> f64 {

@@ -64,7 +64,7 @@ impl Lags {
     /// Adds an interval of `interval_ns` in which the task was owed
     /// `entitlement` CPUs, got `received` of them and waited the share `waited`
     /// of the time (all 0..=1). What is not a number counts as nothing. A new
-    /// generation begins at 0.
+    /// generation begins at 0. Returns the lag of the task, in ms, as from [`Lags::lag_ms`].
     pub fn account(
         &mut self,
         task: TaskRef,
@@ -72,7 +72,7 @@ impl Lags {
         received: f64,
         waited: f64,
         interval_ns: u64,
-    ) {
+    ) -> f64 {
         let index = task.slot as usize;
         if self.slots.len() <= index {
             self.slots.resize(index + 1, Slot::default());
@@ -81,11 +81,13 @@ impl Lags {
         // Lag comes in evenly over the interval and fades from then on.
         let Aged { kept, added } = self.ageing.over(interval_ns);
         let grown = growth(entitlement, received, waited) * added / NS_PER_MS;
+        let lag_ms = (before * kept + grown).clamp(-MOST_MS, MOST_MS);
         self.slots[index] = Slot {
             seen: self.round,
             generation: task.generation,
-            lag_ms: (before * kept + grown).clamp(-MOST_MS, MOST_MS),
+            lag_ms,
         };
+        lag_ms
     }
 
     /// What the task is still owed, in ms of CPU, −1000..=1000; below 0: it got

@@ -47,7 +47,7 @@
 use crate::demand::RowSample;
 use crate::entitlement::{Claim, Filler};
 use crate::kernel::Kernel;
-use crate::load_balance::{Plan, Snapshot};
+use crate::load_balance::{Plan, Snapshot, Task};
 use crate::weight::{weight_of_kernel, weight_to_kernel};
 
 /// Changes by less than this part are left for a later round: every one dirties
@@ -76,36 +76,27 @@ pub fn weight(own: f64, demand: f64, level: f64, reference: f64) -> Option<f64> 
     (weight != own).then_some(weight)
 }
 
-/// Tells BPF the weights, and keeps its memory from round to round.
+/// Has the task of `row` charged by what a plan owes it. `level` is its own in its
+/// group, `reference` the number r above.
+pub fn tell(kernel: &mut dyn Kernel, row: &RowSample, task: &Task, level: f64, reference: f64) {
+    let wanted = weight(task.weight, task.demand, level, reference);
+    // As BPF will hold it, or what cannot be held would be told for ever.
+    let wanted = wanted.map(|weight| weight_of_kernel(weight_to_kernel(weight)));
+    if differs(row.charged, wanted) {
+        kernel.charge(row.task, wanted);
+    }
+}
+
+/// Finds the number r, and keeps its memory from round to round.
 #[derive(Debug, Default)]
 pub struct Charger {
     filler: Filler,
 }
 
 impl Charger {
-    /// Has the tasks of `rows`, which are those of `snapshot`, charged by what
-    /// `plan` owes them.
-    pub fn tell(
-        &mut self,
-        kernel: &mut dyn Kernel,
-        rows: &[RowSample],
-        snapshot: &Snapshot,
-        plan: &Plan,
-    ) {
-        let reference = self.reference(snapshot, plan);
-        let tasks = snapshot.tasks.iter().zip(&plan.levels);
-        for (row, (task, &level)) in rows.iter().zip(tasks) {
-            let wanted = weight(task.weight, task.demand, level, reference);
-            // As BPF will hold it, or what cannot be held would be told for ever.
-            let wanted = wanted.map(|weight| weight_of_kernel(weight_to_kernel(weight)));
-            if differs(row.charged, wanted) {
-                kernel.charge(row.task, wanted);
-            }
-        }
-    }
-
-    /// The level at which as much is handed out without groups and masks.
-    fn reference(&mut self, snapshot: &Snapshot, plan: &Plan) -> f64 {
+    /// The number r: the level at which as much is handed out without groups and
+    /// masks, in CPUs per unit of weight.
+    pub fn reference(&mut self, snapshot: &Snapshot, plan: &Plan) -> f64 {
         if snapshot.groups.len() <= 1 || !plan.level.is_finite() {
             return plan.level;
         }

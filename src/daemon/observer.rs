@@ -9,7 +9,7 @@ use log::debug;
 
 use super::ledger::Ledger;
 use crate::cgroups::Cgroups;
-use crate::demand::{Estimator, RowSample};
+use crate::demand::{Estimate, Estimator, RowSample};
 use crate::domains::{Layout, LayoutDomain};
 use crate::ids::{CpuId, GroupId, TaskRef};
 use crate::kernel::Kernel;
@@ -26,7 +26,16 @@ pub(super) struct Observer {
     /// By slot: the generation and the CPUs the last plan owed it.
     owed: Vec<(u32, f64)>,
     rows: Vec<RowSample>,
+    /// What was found out of each of the rows.
+    known: Vec<Known>,
     cgroups: Cgroups,
+}
+
+/// What is known of a task.
+struct Known {
+    /// CPUs it could use.
+    demand: f64,
+    lag_ms: f64,
 }
 
 impl Observer {
@@ -42,6 +51,7 @@ impl Observer {
             lags: Lags::default(),
             owed: Vec::new(),
             rows: Vec::new(),
+            known: Vec::new(),
             cgroups,
         }
     }
@@ -66,8 +76,7 @@ impl Observer {
         }
         let named = self.rows.iter().map(|row| row.cgroup);
         self.cgroups.update(named, &mut snapshot.groups);
-        self.estimator.update(now_ns, &self.rows);
-        self.account();
+        self.learn(now_ns);
     }
 
     /// Whether `task` neither ran nor slept since the last round.
@@ -75,33 +84,49 @@ impl Observer {
         self.estimator.waited(task.slot) == Some(1.0)
     }
 
-    /// Books what each task had since the last plan against what that owed it.
-    fn account(&mut self) {
+    /// Brings demands up to date, and books what each task had since the last plan
+    /// against what that owed it.
+    fn learn(&mut self, now_ns: u64) {
+        self.estimator.begin_update();
         self.lags.begin_round();
-        for row in &self.rows {
-            let slot = row.task.slot;
-            let owed = self.owed.get(slot as usize);
-            let Some((_, owed)) = owed.filter(|(of, _)| *of == row.task.generation) else {
-                continue;
+        self.known.clear();
+        let (estimator, lags) = (&mut self.estimator, &mut self.lags);
+        let known = self.rows.iter().map(|row| {
+            let Estimate { demand, interval } = estimator.take(now_ns, row);
+            let owed = self.owed.get(row.task.slot as usize);
+            let owed = owed.filter(|(of, _)| *of == row.task.generation);
+            let lag_ms = match (owed, interval) {
+                (Some(&(_, owed)), Some(interval)) => lags.account(
+                    row.task,
+                    owed,
+                    interval.received,
+                    interval.waited,
+                    interval.length_ns,
+                ),
+                _ => lags.lag_ms(row.task),
             };
-            let (received, waited) = (self.estimator.received(slot), self.estimator.waited(slot));
-            if let (Some(received), Some(waited), Some(interval_ns)) =
-                (received, waited, self.estimator.interval_ns(slot))
-            {
-                self.lags
-                    .account(row.task, *owed, received, waited, interval_ns);
-            }
-        }
+            Known { demand, lag_ms }
+        });
+        self.known.extend(known);
     }
 
-    /// Keeps what a plan on the last snapshot owes each task.
-    pub fn note_plan(&mut self, plan: &Plan) {
-        for (row, &entitlement) in self.rows.iter().zip(&plan.entitlements) {
+    /// Keeps what a plan on the last snapshot owes each task, and shows each with
+    /// its level.
+    pub fn note_plan(
+        &mut self,
+        snapshot: &Snapshot,
+        plan: &Plan,
+        mut each: impl FnMut(&RowSample, &Task, f64),
+    ) {
+        let owed = plan.entitlements.iter().zip(&plan.levels);
+        let tasks = snapshot.tasks.iter().zip(owed);
+        for (row, (task, (&entitlement, &level))) in self.rows.iter().zip(tasks) {
             let index = row.task.slot as usize;
             if self.owed.len() <= index {
                 self.owed.resize(index + 1, (0, 0.0));
             }
             self.owed[index] = (row.task.generation, entitlement);
+            each(row, task, level);
         }
     }
 
@@ -128,11 +153,11 @@ impl Observer {
         snapshot.tasks.clear();
         // Tasks of a group mostly come one after the other.
         let (mut id, mut group) = (0, GroupId::ROOT);
-        let tasks = self.rows.iter().map(|row| {
+        let tasks = self.rows.iter().zip(&self.known).map(|(row, known)| {
             if row.cgroup != id {
                 (id, group) = (row.cgroup, self.cgroups.group_of(row.cgroup));
             }
-            self.task(row, group, ledger)
+            task(row, known, group, ledger)
         });
         snapshot.tasks.extend(tasks);
     }
@@ -157,23 +182,23 @@ impl Observer {
         let members = self.members[domain.id.index()].iter().copied();
         members.filter(|cpu| kernel.is_online(*cpu))
     }
+}
 
-    /// A task under way counts where it is going, and is not moved again.
-    fn task(&self, row: &RowSample, group: GroupId, ledger: &Ledger) -> Task {
-        let under_way = ledger.target(row.task);
-        Task {
-            id: u64::from(row.pid),
-            task: row.task,
-            process: row.tgid,
-            weight: row.weight,
-            demand: self.estimator.demand(row.task.slot).unwrap_or(0.0),
-            domain: under_way.unwrap_or(row.domain),
-            mask: row.mask,
-            group,
-            movable: !row.pinned && under_way.is_none(),
-            preferred_nodes: row.preferred_nodes,
-            moved_ago_rounds: ledger.moved_ago(row.task),
-            lag_ms: self.lags.lag_ms(row.task),
-        }
+/// A task under way counts where it is going, and is not moved again.
+fn task(row: &RowSample, known: &Known, group: GroupId, ledger: &Ledger) -> Task {
+    let under_way = ledger.target(row.task);
+    Task {
+        id: u64::from(row.pid),
+        task: row.task,
+        process: row.tgid,
+        weight: row.weight,
+        demand: known.demand,
+        domain: under_way.unwrap_or(row.domain),
+        mask: row.mask,
+        group,
+        movable: !row.pinned && under_way.is_none(),
+        preferred_nodes: row.preferred_nodes,
+        moved_ago_rounds: ledger.moved_ago(row.task),
+        lag_ms: known.lag_ms,
     }
 }

@@ -357,16 +357,27 @@ impl<'a> Board<'a> {
     /// The list of a domain: its items with a share that can go somewhere else,
     /// by share and then by row.
     pub fn sorted(&self, seat: usize) -> Ref<'_, [Entry]> {
-        self.seats[seat].list.sorted(|item| {
-            let task = self.brief(item);
-            Entry {
-                share: self.share(item),
-                lag_ms: task.lag_ms,
-                item,
-                mask: task.mask,
-                moved_ago_rounds: task.moved_ago_rounds,
-            }
-        })
+        self.seats[seat].list.sorted(|item| self.entry(item))
+    }
+
+    /// Shows `see` what is in the list of a domain, in any order.
+    pub fn see_all<T>(
+        &self,
+        seat: usize,
+        see: impl FnOnce(&mut dyn Iterator<Item = Entry>) -> T,
+    ) -> T {
+        self.seats[seat].list.see_all(|item| self.entry(item), see)
+    }
+
+    fn entry(&self, item: u32) -> Entry {
+        let task = self.brief(item);
+        Entry {
+            share: self.share(item),
+            lag_ms: task.lag_ms,
+            item,
+            mask: task.mask,
+            moved_ago_rounds: task.moved_ago_rounds,
+        }
     }
 
     /// SLIT distance between the nodes of two domains.

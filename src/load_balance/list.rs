@@ -57,6 +57,17 @@ impl List {
         Ref::map(self.entries.borrow(), |entries| &entries[..])
     }
 
+    /// Shows `see` all entries, in any order.
+    pub fn see_all<T>(
+        &self,
+        entry: impl Fn(u32) -> Entry,
+        see: impl FnOnce(&mut dyn Iterator<Item = Entry>) -> T,
+    ) -> T {
+        let (entries, items) = (self.entries.borrow(), self.items.borrow());
+        let items = items.iter().map(|&item| entry(item));
+        see(&mut entries.iter().copied().chain(items))
+    }
+
     /// Adds an item that has this share.
     pub fn push(&mut self, share: f64, item: u32) {
         self.largest = self.largest.max(share);

@@ -36,6 +36,15 @@ struct Turn {
     lag_ms: f64,
 }
 
+/// Whether something turns two domains round.
+enum Turned {
+    By(Turn),
+    /// It does, once their tasks together are far enough apart.
+    NotYet,
+    /// Nothing does.
+    Never,
+}
+
 /// Two domains of which it may be time to turn them round.
 #[derive(Clone, Copy, Debug)]
 struct Due {
@@ -108,9 +117,10 @@ pub(super) fn rotate(board: &mut Board, memory: &mut Rotation) {
             continue;
         }
         attempts[from] += 1;
-        let turn = match turn(board, from, to) {
-            Some(turn) => Some(turn).filter(|_| pair.together_ms > 0.0),
-            None => change_of_places(board, pair, behind),
+        let turn = match turn(board, pair) {
+            Turned::By(turn) => Some(turn),
+            Turned::NotYet => None,
+            Turned::Never => change_of_places(board, pair, behind),
         };
         let Some(turn) = turn else { continue };
         match turn.partner {
@@ -210,31 +220,41 @@ fn even(board: &Board, from: usize, to: usize) -> f64 {
 }
 
 /// The turn of a pair: alone if one task is of the right size, else for another.
-fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
+fn turn(board: &Board, pair: &Due) -> Turned {
+    let &Due { from, to, .. } = pair;
     let (more_than, most) = (even(board, from, to), most(board, from, to));
     let turns = |share: f64| share > more_than && share <= most;
     let best = |a: &Turn, b: &Turn| a.lag_ms.total_cmp(&b.lag_ms).then(a.item.cmp(&b.item));
-    let list = board.sorted(from);
-    let start = list.partition_point(|entry| entry.share <= more_than);
-    let alone = list[start..]
-        .iter()
-        .take_while(|entry| turns(entry.share))
-        .filter(|entry| may_go(board, entry, from, to))
-        .map(|entry| Turn {
-            item: entry.item,
-            partner: None,
-            to,
-            lag_ms: entry.lag_ms,
-        })
-        .min_by(best);
+    // Mostly it is not yet time, and all that counts is whether there is one.
+    let is_time = pair.together_ms > 0.0;
+    let found = |turn: Option<Turn>| match turn {
+        Some(turn) if is_time => Turned::By(turn),
+        Some(_) => Turned::NotYet,
+        None => Turned::Never,
+    };
+    let alone = board.see_all(from, |entries| {
+        let mut alone = entries
+            .filter(|entry| turns(entry.share) && may_go(board, entry, from, to))
+            .map(|entry| Turn {
+                item: entry.item,
+                partner: None,
+                to,
+                lag_ms: entry.lag_ms,
+            });
+        match is_time {
+            true => alone.min_by(best),
+            false => alone.next(),
+        }
+    });
     if alone.is_some() {
-        return alone;
+        return found(alone);
     }
-    let back = board.sorted(to);
+    let (list, back) = (board.sorted(from), board.sorted(to));
+    let start = list.partition_point(|entry| entry.share <= more_than);
     // The larger the partner, the less goes over: the first that is not too much.
     // Shares only grow from one task to the next, and so does that partner's.
     let mut place = 0;
-    let for_another = list[start..].iter().filter_map(|entry| {
+    let mut for_another = list[start..].iter().filter_map(|entry| {
         let too_much = |other: &Entry| entry.share - other.share > most;
         while back.get(place).is_some_and(too_much) {
             place += 1;
@@ -250,13 +270,27 @@ fn turn(board: &Board, from: usize, to: usize) -> Option<Turn> {
             lag_ms: entry.lag_ms - partner.lag_ms,
         })
     });
-    for_another.min_by(best)
+    found(match is_time {
+        true => for_another.min_by(best),
+        false => for_another.next(),
+    })
 }
 
 /// The task of the crowded domain that is furthest behind one which it could
 /// change places with: one that is owed as much, or a little less.
 fn change_of_places(board: &Board, pair: &Due, behind: &mut Vec<Entry>) -> Option<Turn> {
     let &Due { from, to, .. } = pair;
+    // The first that finds a partner so far ahead: the furthest behind.
+    let least_ms = board.seats[to].most_ahead + pair.bound_ms;
+    behind.clear();
+    board.see_all(from, |entries| {
+        let may_turn = |entry: &Entry| entry.lag_ms > least_ms && may_go(board, entry, from, to);
+        behind.extend(entries.filter(may_turn));
+    });
+    if behind.is_empty() {
+        return None;
+    }
+    behind.sort_unstable_by(|a, b| b.lag_ms.total_cmp(&a.lag_ms).then(a.item.cmp(&b.item)));
     let most = most(board, from, to);
     let back = board.sorted(to);
     let with_most_ahead = |entry: &Entry| {
@@ -277,15 +311,6 @@ fn change_of_places(board: &Board, pair: &Due, behind: &mut Vec<Entry>) -> Optio
             lag_ms: entry.lag_ms - partner.lag_ms,
         })
     };
-    // The first that finds a partner so far ahead: the furthest behind.
-    let least_ms = board.seats[to].most_ahead + pair.bound_ms;
-    let list = board.sorted(from);
-    let candidates = list
-        .iter()
-        .filter(|entry| entry.lag_ms > least_ms && may_go(board, entry, from, to));
-    behind.clear();
-    behind.extend(candidates.copied());
-    behind.sort_unstable_by(|a, b| b.lag_ms.total_cmp(&a.lag_ms).then(a.item.cmp(&b.item)));
     behind
         .iter()
         .filter_map(with_most_ahead)
