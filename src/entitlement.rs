@@ -255,15 +255,26 @@ impl Solver {
     /// Masks that did in the last round mostly do again. So what all can get together
     /// is found first then: if it is less than without masks, nothing is split twice.
     fn descend_among_masks(&mut self, out: &mut Entitlements) -> bool {
-        self.confined.build(&self.tree, &self.classes, &self.payout);
         let total = self.payout.total[0];
-        let known = self.masks_bound.then(|| self.most());
+        let did_bind = self.masks_bound;
+        let known = did_bind.then(|| {
+            self.build_network();
+            self.most()
+        });
         let known = known.filter(|&most| self.confined.is_below(most, total));
         if known.is_none() {
             self.descend(false, out);
-            self.masks_bound = !self.confined.is_feasible(&self.classes, &self.payout);
+            let (tree, classes, payout) = (&self.tree, &self.classes, &self.payout);
+            if !did_bind {
+                // Mostly it is enough: masks seldom bind.
+                self.confined.build_without_groups(tree, classes, payout);
+            }
+            self.masks_bound = !self.confined.is_feasible(classes, payout);
             if !self.masks_bound {
                 return false;
+            }
+            if !did_bind {
+                self.build_network();
             }
         }
         let most = known.unwrap_or_else(|| self.most());
@@ -271,6 +282,10 @@ impl Solver {
         self.payout.start(&self.tree, count, others, most);
         self.descend(true, out);
         true
+    }
+
+    fn build_network(&mut self) {
+        self.confined.build(&self.tree, &self.classes, &self.payout);
     }
 
     /// The most that the children of the root can get together, in CPUs. The

@@ -23,8 +23,8 @@ use super::{Entitlements, Problem};
 #[derive(Debug, Default)]
 pub(super) struct Confined {
     network: Network,
-    /// The version of the classes that the network is of, if it is that of one
-    /// group; otherwise 0.
+    /// The version of the classes that the network is of, if there are no groups in
+    /// it; otherwise 0.
     flat_version: u64,
     /// Amounts that differ by no more are equal: every child and every node may
     /// have lost a unit to rounding.
@@ -84,16 +84,26 @@ impl Confined {
         self.network.connect();
     }
 
-    /// Builds the network of mask classes and classes of CPUs, for tasks in one
-    /// group.
-    pub fn build_flat(&mut self, problem: &Problem<'_>, classes: &Classes) {
-        let nodes = classes.count + classes.capacity.len();
+    /// Builds the network of mask classes and classes of CPUs alone: what groups got
+    /// must have been handed on to tasks.
+    pub fn build_without_groups(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) {
+        self.slack = (tree.children.len() + payout.given.len()) as u64;
+        self.connect_classes(classes);
+    }
+
+    fn connect_classes(&mut self, classes: &Classes) {
         if self.flat_version != classes.version {
-            self.begin(classes, nodes);
+            self.begin(classes, classes.count + classes.capacity.len());
             self.network.connect();
             self.flat_version = classes.version;
         }
-        self.slack = (problem.tasks.len() + nodes) as u64;
+    }
+
+    /// Builds the network of mask classes and classes of CPUs, for tasks in one
+    /// group.
+    pub fn build_flat(&mut self, problem: &Problem<'_>, classes: &Classes) {
+        self.connect_classes(classes);
+        self.slack = (problem.tasks.len() + self.nodes.len()) as u64;
         self.unite(classes);
         let claims = problem.tasks.iter().map(|task| {
             let class = classes.of(task.mask);
@@ -173,7 +183,7 @@ impl Confined {
     /// Whether the CPUs can carry what was given.
     pub fn is_feasible(&mut self, classes: &Classes, payout: &Payout) -> bool {
         self.unite(classes);
-        for (node, &given) in (0..).zip(&payout.given) {
+        for (node, &given) in (0..self.nodes.len() as u32).zip(&payout.given) {
             self.network.set_supply(node, given);
         }
         self.network.run(&self.nodes) <= self.slack

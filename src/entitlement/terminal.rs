@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use super::payout::Payout;
 use super::tree::{Kind, MIXED, Tree};
-use super::units::{UNBOUNDED, units};
 
 /// Children of one group that are at the same node: all of one mask class, or
 /// one group.
@@ -39,29 +38,24 @@ pub(super) fn demand(terminals: &[Terminal]) -> u64 {
         .fold(0u64, |sum, terminal| sum.saturating_add(terminal.demand))
 }
 
-/// Lists the children of a group by node.
+/// Lists the children of a group that is `MIXED` by node.
 pub(super) fn list_terminals(tree: &Tree, payout: &Payout, group: usize, list: &mut Vec<Terminal>) {
     list.clear();
-    let all = tree.children_of(group);
-    let mut start = all.start;
-    for children in tree.children[all].chunk_by(|a, b| a.class == b.class && a.class != MIXED) {
-        let end = start + children.len();
-        let node = match tree.kind(&children[0]) {
-            Kind::Group(group) if children[0].class == MIXED => payout.node[group],
-            _ => children[0].class,
+    let mut start = tree.children_of(group).start;
+    for run in tree.runs_of(group) {
+        let children = start..start + run.len as usize;
+        start = children.end;
+        let node = match tree.kind(&tree.children[children.start]) {
+            Kind::Group(group) if run.class == MIXED => payout.node[group],
+            _ => run.class,
         };
-        let demand = children.iter().fold(0u64, |sum, child| {
-            sum.saturating_add(units(child.claim.demand))
-        });
-        let demand = demand.min(UNBOUNDED);
         list.push(Terminal {
             node,
-            children: start..end,
+            children,
             list: 0,
-            demand,
+            demand: run.demand,
             level: 0.0,
             amount: 0,
         });
-        start = end;
     }
 }

@@ -55,10 +55,71 @@ pub(super) struct Tree {
     tasks: u32,
     parent: Vec<u32>,
     depth: Vec<u32>,
-    /// The children by class, each with the group it is in.
-    by_class: Vec<(u32, Child)>,
-    /// Where those of each class end, the last being `MIXED`; counts at first.
-    class_start: Vec<u32>,
+    /// The children of groups that are `MIXED`, by node; where those of each group
+    /// begin, and the end of the last.
+    runs: Vec<Run>,
+    run_start: Vec<u32>,
+    sorter: Sorter,
+}
+
+/// Children of one group that come one after the other and are at the same node of
+/// a network: all of one mask class, or one group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub class: u32,
+    /// How many.
+    pub len: u32,
+    /// What they could use, in units.
+    pub demand: u64,
+}
+
+/// Sorts the children of a group by class, and keeps its memory.
+#[derive(Debug, Default)]
+struct Sorter {
+    /// Of each class, and of `MIXED`, how many there are, and then where the next goes.
+    next: Vec<u32>,
+    keys: Vec<u64>,
+    sorted: Vec<Child>,
+}
+
+impl Sorter {
+    /// Gets ready for so many classes.
+    fn begin(&mut self, classes: usize) {
+        self.next.clear();
+        self.next.resize(classes + 1, 0);
+    }
+
+    /// Those of a class stay in their order; what is `MIXED` comes last.
+    fn sort(&mut self, children: &mut [Child]) {
+        self.sorted.clear();
+        if children.len() < self.next.len() / 4 {
+            // Going through all classes would take longer.
+            let key = |(at, child): (u64, &Child)| u64::from(child.class) << 32 | at;
+            self.keys.clear();
+            self.keys.extend((0..).zip(&*children).map(key));
+            self.keys.sort_unstable();
+            let at = |key: &u64| children[(key & u64::from(u32::MAX)) as usize];
+            self.sorted.extend(self.keys.iter().map(at));
+        } else {
+            let mixed = self.next.len() - 1;
+            let bin = |child: &Child| (child.class as usize).min(mixed);
+            self.next.fill(0);
+            for child in &*children {
+                self.next[bin(child)] += 1;
+            }
+            let mut sum = 0;
+            for next in &mut self.next {
+                sum += std::mem::replace(next, sum);
+            }
+            self.sorted.resize(children.len(), NOBODY);
+            for child in &*children {
+                let next = &mut self.next[bin(child)];
+                self.sorted[*next as usize] = *child;
+                *next += 1;
+            }
+        }
+        children.copy_from_slice(&self.sorted);
+    }
 }
 
 impl Tree {
@@ -76,8 +137,8 @@ impl Tree {
         self.find_parents(problem.groups);
         self.measure_depth();
         self.add_up(problem, classes);
-        self.sort_by_class(problem, classes);
-        self.sort_by_group();
+        self.sort_by_group(problem, classes);
+        self.sort_by_class(classes.count);
     }
 
     /// Number of groups, at least 1.
@@ -171,13 +232,8 @@ impl Tree {
             amounts.clear();
             amounts.resize(count, 0);
         }
-        for (counts, len) in [
-            (&mut self.start, count + 2),
-            (&mut self.class_start, classes.count + 2),
-        ] {
-            counts.clear();
-            counts.resize(len, 0);
-        }
+        self.start.clear();
+        self.start.resize(count + 2, 0);
         self.class.clear();
         self.class.resize(count, NOWHERE);
         for task in problem.tasks {
@@ -208,9 +264,7 @@ impl Tree {
 
     /// Adds a child to a group.
     fn add(&mut self, group: usize, class: u32, demand: u64) {
-        let mixed = self.class_start.len() - 2;
         self.start[group + 2] += 1;
-        self.class_start[(class as usize).min(mixed) + 1] += 1;
         self.sum[group] = (self.sum[group] + demand).min(UNBOUNDED);
         self.class[group] = match self.class[group] {
             NOWHERE => class,
@@ -227,23 +281,27 @@ impl Tree {
         .sane()
     }
 
-    /// Puts all children in order of class, tasks before groups.
-    fn sort_by_class(&mut self, problem: &Problem<'_>, classes: &Classes) {
-        accumulate(&mut self.class_start);
-        let mut next = std::mem::take(&mut self.class_start);
-        let mut by_class = std::mem::take(&mut self.by_class);
+    /// Puts all children in order of group, tasks before groups.
+    fn sort_by_group(&mut self, problem: &Problem<'_>, classes: &Classes) {
+        let mut sum = 0;
+        for count in &mut self.start {
+            sum += *count;
+            *count = sum;
+        }
+        let mut next = std::mem::take(&mut self.start);
+        let mut children = std::mem::take(&mut self.children);
         // Every place is written below.
-        by_class.resize(next[classes.count + 1] as usize, (0, NOBODY));
-        let mut put = |group, child: Child| {
-            let next = &mut next[(child.class as usize).min(classes.count)];
-            by_class[*next as usize] = (group, child);
+        children.resize(sum as usize, NOBODY);
+        let mut put = |group: usize, child: Child| {
+            let next = &mut next[group + 1];
+            children[*next as usize] = child;
             *next += 1;
         };
         let count = self.len();
         for (id, task) in (0..).zip(problem.tasks) {
             let (class, claim) = (classes.of(task.mask), task.claim().sane());
             if class != NOWHERE {
-                put(home(task.group, count) as u32, Child { claim, class, id });
+                put(home(task.group, count), Child { claim, class, id });
             }
         }
         // The root is nobody's child.
@@ -251,31 +309,45 @@ impl Tree {
             let (class, claim) = (self.class[group], self.claim(problem, group));
             let id = self.tasks + group as u32;
             if class != NOWHERE {
-                put(self.parent[group], Child { claim, class, id });
+                put(self.parent[group] as usize, Child { claim, class, id });
             }
         }
-        (self.class_start, self.by_class) = (next, by_class);
+        next.truncate(count + 1);
+        (self.start, self.children) = (next, children);
     }
 
-    /// Puts the children in order of group, and of class inside it.
-    fn sort_by_group(&mut self) {
-        accumulate(&mut self.start);
-        self.children.resize(self.by_class.len(), NOBODY);
-        for &(group, child) in &self.by_class {
-            let next = &mut self.start[group as usize + 1];
-            self.children[*next as usize] = child;
-            *next += 1;
+    /// Puts the children of each group in order of class: those of a group of one
+    /// class are.
+    fn sort_by_class(&mut self, classes: usize) {
+        self.sorter.begin(classes);
+        self.runs.clear();
+        self.run_start.clear();
+        for group in 0..self.len() {
+            self.run_start.push(self.runs.len() as u32);
+            if self.class[group] != MIXED {
+                continue;
+            }
+            let range = self.children_of(group);
+            let children = &mut self.children[range];
+            self.sorter.sort(children);
+            let alike = |a: &Child, b: &Child| a.class == b.class && a.class != MIXED;
+            let runs = children.chunk_by(alike).map(|run| {
+                let demand = run.iter().map(|child| units(child.claim.demand));
+                let demand = demand.fold(0u64, u64::saturating_add);
+                Run {
+                    class: run[0].class,
+                    len: run.len() as u32,
+                    demand: demand.min(UNBOUNDED),
+                }
+            });
+            self.runs.extend(runs);
         }
-        self.start.truncate(self.len() + 1);
+        self.run_start.push(self.runs.len() as u32);
     }
-}
 
-/// Turns counts into sums of those before and themselves.
-fn accumulate(counts: &mut [u32]) {
-    let mut sum = 0;
-    for count in counts {
-        sum += *count;
-        *count = sum;
+    /// The children of a group that is `MIXED`, in order.
+    pub fn runs_of(&self, group: usize) -> &[Run] {
+        &self.runs[self.run_start[group] as usize..self.run_start[group + 1] as usize]
     }
 }
 
