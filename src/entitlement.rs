@@ -46,6 +46,7 @@ mod flat;
 mod flow;
 mod ladder;
 mod payout;
+mod regions;
 mod terminal;
 mod tree;
 mod units;
@@ -297,7 +298,6 @@ impl Solver {
     /// Splits what every group got among its children, from the root down.
     fn descend(&mut self, confined: bool, out: &mut Entitlements) {
         let Solver {
-            classes,
             tree,
             filler,
             payout,
@@ -310,7 +310,6 @@ impl Solver {
             if confined && tree.class[group] == MIXED {
                 let split = Split {
                     tree,
-                    classes,
                     group,
                     payout,
                     out,

@@ -9,10 +9,12 @@ use super::fill::{Filler, entitlement};
 use super::flow::{Carries, Network};
 use super::ladder::Ladder;
 use super::payout::Payout;
+use super::regions::Regions;
 use super::terminal::{Terminal, demand, list_terminals, satisfy};
 use super::tree::{MIXED, Tree};
 use super::units::{UNBOUNDED, cpus, units};
 use super::{Entitlements, Problem};
+use crate::affinity::ones;
 
 /// The network of a problem, what is known of the flows in it, and scratch
 /// memory.
@@ -29,10 +31,7 @@ pub(super) struct Confined {
     /// Amounts that differ by no more are equal: every child and every node may
     /// have lost a unit to rounding.
     slack: u64,
-    /// All nodes; those of a region are together.
-    nodes: Vec<u32>,
-    /// Where the nodes of each region are.
-    regions: Vec<Range<usize>>,
+    regions: Regions,
     /// What enters at each node whatever the children of the group get.
     fixed: Vec<u64>,
     filler: Filler,
@@ -58,7 +57,6 @@ struct Part {
 /// A group about to be split, and what that takes.
 pub(super) struct Split<'a> {
     pub tree: &'a Tree,
-    pub classes: &'a Classes,
     pub group: usize,
     pub payout: &'a mut Payout,
     pub out: &'a mut Entitlements,
@@ -103,8 +101,8 @@ impl Confined {
     /// group.
     pub fn build_flat(&mut self, problem: &Problem<'_>, classes: &Classes) {
         self.connect_classes(classes);
-        self.slack = (problem.tasks.len() + self.nodes.len()) as u64;
         self.unite(classes);
+        self.slack = (problem.tasks.len() + self.regions.nodes()) as u64;
         let claims = problem.tasks.iter().map(|task| {
             let class = classes.of(task.mask);
             (class as usize, task.claim().sane())
@@ -126,8 +124,6 @@ impl Confined {
     /// Starts a network, with arcs from mask classes to their classes of CPUs.
     fn begin(&mut self, classes: &Classes, nodes: usize) {
         self.network.clear(nodes);
-        self.nodes.clear();
-        self.nodes.extend(0..nodes as u32);
         for class in 0..classes.count {
             for &cpus in classes.reach(class) {
                 let cpus = classes.count as u32 + cpus;
@@ -146,15 +142,15 @@ impl Confined {
         for terminal in &self.terminals {
             self.network.set_supply(terminal.node, terminal.demand);
         }
-        if self.network.run(&self.nodes) <= self.slack {
+        if self.run_all() <= self.slack {
             return self.demand();
         }
-        self.network.routed(&self.nodes)
+        self.network.routed()
     }
 
     /// Splits `amount` among the tasks of one group. Returns what
     /// [`Confined::split`] does.
-    pub fn split_flat(&mut self, classes: &Classes, amount: u64) -> f64 {
+    pub fn split_flat(&mut self, amount: u64) -> f64 {
         self.parts.clear();
         self.parts.push(Part {
             terminals: 0..self.terminals.len(),
@@ -162,7 +158,7 @@ impl Confined {
             amount,
             least: 0.0,
         });
-        self.decide(classes)
+        self.decide()
     }
 
     /// The level of each mask class in the last split of one group.
@@ -183,10 +179,10 @@ impl Confined {
     /// Whether the CPUs can carry what was given.
     pub fn is_feasible(&mut self, classes: &Classes, payout: &Payout) -> bool {
         self.unite(classes);
-        for (node, &given) in (0..self.nodes.len() as u32).zip(&payout.given) {
+        for (node, &given) in (0..self.regions.nodes() as u32).zip(&payout.given) {
             self.network.set_supply(node, given);
         }
-        self.network.run(&self.nodes) <= self.slack
+        self.run_all() <= self.slack
     }
 
     /// The most that the children of the root can get together, in CPUs.
@@ -200,10 +196,10 @@ impl Confined {
         for (node, demand) in (0..).zip(&mut self.fixed) {
             self.network.set_supply(node, std::mem::take(demand));
         }
-        if self.network.run(&self.nodes) <= self.slack {
+        if self.run_all() <= self.slack {
             return cpus(tree.sum[0]);
         }
-        cpus(self.network.routed(&self.nodes))
+        cpus(self.network.routed())
     }
 
     /// Whether `total` CPUs are so much more than the most there can be that no
@@ -229,7 +225,7 @@ impl Confined {
             self.fixed[node as usize] = 0;
             self.network.hand_on(node);
             region = self.network.region(node);
-            self.retire(node, region);
+            self.regions.retire(region, node);
             let beyond;
             (terminals, beyond) = self.hand_out_beyond(node, &mut split);
             amount = amount.saturating_sub(beyond);
@@ -242,10 +238,10 @@ impl Confined {
         };
         let level = self.first_level(&part, split.tree);
         self.parts.clear();
-        let mut highest = self.apply(&part, level, split.classes);
+        let mut highest = self.apply(&part, level);
         if !self.parts.is_empty() {
             self.climb(terminals.clone(), split.tree);
-            highest = highest.max(self.decide(split.classes));
+            highest = highest.max(self.decide());
         }
         for terminal in &self.terminals[terminals] {
             split.hand_out(terminal, terminal.level);
@@ -253,36 +249,33 @@ impl Confined {
         highest
     }
 
-    /// Takes a node that nothing enters any more out of its region.
-    fn retire(&mut self, node: u32, region: u32) {
-        let nodes = &mut self.regions[region as usize];
-        let mut here = self.nodes[nodes.clone()].iter();
-        if let Some(at) = here.position(|&other| other == node) {
-            nodes.end -= 1;
-            self.nodes.swap(nodes.start + at, nodes.end);
-        }
+    /// Makes the flow a maximum flow. Returns the supply that finds no way. The
+    /// network must be one region.
+    fn run_all(&mut self) -> u64 {
+        let nodes = 0..self.regions.nodes() as u32;
+        self.network.run(self.regions.of(0), nodes)
     }
 
     /// Finds the levels of all parts. Returns the highest of those whose terminals
     /// have CPUs to themselves.
-    fn decide(&mut self, classes: &Classes) -> f64 {
+    fn decide(&mut self) -> f64 {
         let mut highest = 0.0f64;
         while let Some(part) = self.parts.pop() {
             let level = self.level(&part);
-            highest = highest.max(self.apply(&part, level, classes));
+            highest = highest.max(self.apply(&part, level));
         }
         highest
     }
 
     /// Settles a part at a level that its CPUs can carry, or else divides it.
     /// Returns the level if it is settled and has CPUs to itself, otherwise 0.
-    fn apply(&mut self, part: &Part, level: f64, classes: &Classes) -> f64 {
+    fn apply(&mut self, part: &Part, level: f64) -> f64 {
         let is_one = level.is_infinite() || part.terminals.len() == 1;
         if !self.carries(part) && !is_one && self.divide(part, level) {
             return 0.0;
         }
         self.settle(part);
-        match self.has_cpus(part, classes) {
+        match self.regions.has_drains(part.region) {
             true => level,
             false => 0.0,
         }
@@ -375,9 +368,10 @@ impl Confined {
             let amount = self.fixed[terminal.node as usize] + terminal.amount;
             left = left.saturating_add(self.network.set_supply(terminal.node, amount));
         }
-        let nodes = &self.nodes[self.regions[part.region as usize].clone()];
         // All of it mostly flows already, as others that got less made room.
-        left == 0 || self.network.run(nodes) <= self.slack
+        let sources = self.terminals[part.terminals.clone()].iter();
+        let sources = sources.map(|terminal| terminal.node);
+        left == 0 || self.network.run(self.regions.of(part.region), sources) <= self.slack
     }
 
     /// Divides a part that its CPUs cannot carry: those who are short, in the
@@ -392,20 +386,10 @@ impl Confined {
             return false;
         }
         self.divided = true;
-        let nodes = self.regions[part.region as usize].clone();
-        let count = partition(&mut self.nodes[nodes.clone()], |&node| {
-            network.is_short(node)
-        });
-        let (short, others) = (
-            nodes.start..nodes.start + count,
-            nodes.start + count..nodes.end,
-        );
-        let region = self.regions.len() as u32;
-        self.regions[part.region as usize] = others;
-        self.regions.push(short.clone());
-        let short = &self.nodes[short];
-        let leaving = network.cut(short, region, &mut self.fixed);
-        let entering = short.iter().map(|&node| self.fixed[node as usize]);
+        let region = self.regions.split(part.region, self.network.enough());
+        let short = self.regions.of(region);
+        let leaving = self.network.cut(short, region, &mut self.fixed);
+        let entering = ones(short).map(|node| self.fixed[node]);
         let amount = leaving.saturating_sub(entering.sum()).min(part.amount);
         self.parts.push(Part {
             terminals: middle..end,
@@ -429,25 +413,17 @@ impl Confined {
         }
     }
 
-    fn has_cpus(&self, part: &Part, classes: &Classes) -> bool {
-        let nodes = &self.nodes[self.regions[part.region as usize].clone()];
-        let cpu_classes = classes.count..classes.count + classes.capacity.len();
-        nodes.iter().any(|&node| {
-            let node = node as usize;
-            cpu_classes.contains(&node) && classes.capacity[node - classes.count] > 0
-        })
-    }
-
     /// Makes the network one region again, in which nothing is given.
     fn unite(&mut self, classes: &Classes) {
         self.network.unite();
         for (node, &capacity) in (classes.count..).zip(&classes.capacity) {
             self.network.set_drain(node, capacity);
         }
-        self.regions.clear();
-        self.regions.push(0..self.nodes.len());
+        let nodes = self.network.nodes();
+        let drains = (classes.count..).zip(classes.capacity.iter().copied());
+        self.regions.unite(nodes, drains);
         self.fixed.clear();
-        self.fixed.resize(self.nodes.len(), 0);
+        self.fixed.resize(nodes, 0);
         self.divided = false;
     }
 }

@@ -16,7 +16,7 @@ impl Solver {
         let quota = root_quota(problem);
         let demand = confined.demand().min(units(quota));
         let most = confined.most_flat();
-        let level = confined.split_flat(classes, most.min(demand));
+        let level = confined.split_flat(most.min(demand));
         // What there would be if no mask stood in the way.
         let reached = classes.reached_capacity;
         out.method = match () {

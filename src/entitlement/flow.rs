@@ -9,6 +9,8 @@
 
 mod search;
 
+use crate::affinity::ones;
+
 /// A network and the last flow in it. Memory is reused.
 #[derive(Debug, Default)]
 pub(super) struct Network {
@@ -46,7 +48,8 @@ pub(super) struct Network {
     queue: Vec<u32>,
     /// How many at its start have supply left, or had before it was pushed.
     sources: usize,
-    path: Vec<u32>,
+    /// Arcs, each with the node it leads from.
+    path: Vec<(u32, u32)>,
 }
 
 /// What every flow carries over an arc, as far as cuts tell.
@@ -283,30 +286,39 @@ impl Network {
         })
     }
 
-    /// The supply that has found a way, of these nodes.
-    pub fn routed(&self, nodes: &[u32]) -> u64 {
-        let routed = |&node: &u32| self.supply[node as usize] - self.supply_left[node as usize];
-        nodes.iter().map(routed).sum()
+    /// Number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.supply.len()
     }
 
-    /// Whether the node is on the source side of the smallest minimum cut: what
-    /// is left of some supply could still get there.
+    /// The supply that has found a way.
+    pub fn routed(&self) -> u64 {
+        let supplies = self.supply.iter().zip(&self.supply_left);
+        supplies.map(|(supply, left)| supply - left).sum()
+    }
+
+    /// Whether the node, of the region of the last run, is on the source side of the
+    /// smallest minimum cut: what is left of some supply could still get there.
     pub fn is_short(&self, node: u32) -> bool {
         let (word, bit) = bit(node);
         self.fresh[word] & bit == 0
     }
 
-    /// Makes the short ones of a region another, with this number: what arcs
+    /// The nodes of that region that are not short, as bits.
+    pub fn enough(&self) -> &[u64] {
+        &self.fresh
+    }
+
+    /// Makes the short ones of a region, as bits, another, with this number: what arcs
     /// from there to the others can carry (they are full) leaves here and
     /// enters there, and in `fixed` too. Returns all that can leave the region.
-    pub fn cut(&mut self, short: &[u32], number: u32, fixed: &mut [u64]) -> u64 {
-        let old = short.first().map_or(number, |&node| self.region(node));
-        for &node in short {
-            self.region[node as usize] = number;
+    pub fn cut(&mut self, short: &[u64], number: u32, fixed: &mut [u64]) -> u64 {
+        let old = ones(short).next().map_or(number, |node| self.region[node]);
+        for node in ones(short) {
+            self.region[node] = number;
         }
         let mut leaving = 0u64;
-        for &node in short {
-            let from = node as usize;
+        for from in ones(short) {
             for at in self.start[from] as usize..self.start[from + 1] as usize {
                 let (to, capacity) = (self.arcs[at].to, self.capacity[at]);
                 if capacity > 0 && self.region(to) == old {

@@ -5,10 +5,17 @@
 use super::{Network, bit};
 
 impl Network {
-    /// Makes the flow a maximum flow among these nodes, all those of one region.
-    /// Returns the supply that finds no way.
-    pub fn run(&mut self, nodes: &[u32]) -> u64 {
-        self.gather(nodes);
+    /// Makes the flow a maximum flow among the nodes of a region, as bits. Nobody else
+    /// has supply left than `sources`, each once. Returns the supply that finds no
+    /// way.
+    pub fn run(&mut self, region: &[u64], sources: impl Iterator<Item = u32>) -> u64 {
+        self.all.clear();
+        self.all.extend_from_slice(region);
+        self.queue.clear();
+        let supply_left = &self.supply_left;
+        self.queue
+            .extend(sources.filter(|&node| supply_left[node as usize] > 0));
+        self.sources = self.queue.len();
         while self.measure() {
             // Those that have supply left are the first in the queue.
             for at in 0..self.sources {
@@ -33,15 +40,17 @@ impl Network {
                 let Some(arc) = self.carrying(node) else {
                     return;
                 };
-                self.path.push(arc);
+                self.path.push((arc, node));
                 node = self.arcs[arc as usize].to;
                 continue;
             }
-            let flow = |&arc: &u32| self.arcs[self.arcs[arc as usize].twin as usize].left;
+            let flow =
+                |&(arc, _): &(u32, u32)| self.arcs[self.arcs[arc as usize].twin as usize].left;
             let amount = self.path.iter().map(flow).fold(left.min(leaving), u64::min);
             self.drain_left[at] += amount;
             for step in 0..self.path.len() {
-                self.carry(self.arcs[self.path[step] as usize].twin, amount);
+                let (arc, _) = self.path[step];
+                self.carry(self.arcs[arc as usize].twin, amount);
             }
             left -= amount;
             self.path.clear();
@@ -57,21 +66,6 @@ impl Network {
             let arc = &self.arcs[at as usize];
             arc.left < self.capacity[at as usize] && self.region(arc.to) == self.region(node)
         })
-    }
-
-    /// Notes what nodes there are, and which of them have supply left.
-    fn gather(&mut self, nodes: &[u32]) {
-        self.all.clear();
-        self.all.resize(self.supply.len().div_ceil(64), 0);
-        self.queue.clear();
-        for &node in nodes {
-            let (word, bit) = bit(node);
-            self.all[word] |= bit;
-            if self.supply_left[node as usize] > 0 {
-                self.queue.push(node);
-            }
-        }
-        self.sources = self.queue.len();
     }
 
     /// Measures distances. Returns whether supply that is left gets anywhere.
@@ -142,22 +136,25 @@ impl Network {
                 if self.supply_left[source as usize] == 0 {
                     return;
                 }
-            } else if let Some(arc) = self.forward(node) {
-                self.path.push(arc);
-                node = self.arcs[arc as usize].to;
+            } else if let Some((arc, to)) = self.forward(node) {
+                self.path.push((arc, node));
+                node = to;
             } else {
-                let Some(arc) = self.path.pop() else { return };
+                let Some((_, tail)) = self.path.pop() else {
+                    return;
+                };
                 // No other way need try the dead end.
                 let begin = self.fresh.len() * (self.distance[node as usize] as usize - 1);
                 let (word, bit) = bit(node);
                 self.layers[begin + word] &= !bit;
-                node = self.tail(arc);
+                node = tail;
             }
         }
     }
 
-    /// The next arc that leads from a node one step farther from the sources.
-    fn forward(&mut self, node: u32) -> Option<u32> {
+    /// The next arc that leads from a node one step farther from the sources, and
+    /// where to: arcs lie far apart in memory, and fetching them would take longest.
+    fn forward(&mut self, node: u32) -> Option<(u32, u32)> {
         let (from, words) = (node as usize, self.fresh.len());
         let begin = words * self.distance[from] as usize;
         let farther = self.layers.get(begin..begin + words)?;
@@ -168,7 +165,8 @@ impl Network {
             if leads != 0 {
                 self.next[from] = at;
                 let before = block.all & (leads & leads.wrapping_neg()).wrapping_sub(1);
-                return Some(block.first + before.count_ones());
+                let to = 64 * block.word + leads.trailing_zeros();
+                return Some((block.first + before.count_ones(), to));
             }
         }
         self.next[from] = end;
@@ -181,7 +179,7 @@ impl Network {
         let room = self
             .path
             .iter()
-            .map(|&arc| self.arcs[arc as usize].left)
+            .map(|&(arc, _)| self.arcs[arc as usize].left)
             .min();
         let amount = self.supply_left[source as usize]
             .min(self.drain_left[last as usize])
@@ -190,20 +188,16 @@ impl Network {
         self.drain_left[last as usize] -= amount;
         let mut full = None;
         for step in 0..self.path.len() {
-            let arc = self.path[step];
+            let (arc, _) = self.path[step];
             self.carry(arc, amount);
             if full.is_none() && self.arcs[arc as usize].left == 0 {
                 full = Some(step);
             }
         }
         let Some(full) = full else { return last };
-        let tail = self.tail(self.path[full]);
+        let (_, tail) = self.path[full];
         self.path.truncate(full);
         tail
-    }
-
-    fn tail(&self, arc: u32) -> u32 {
-        self.arcs[self.arcs[arc as usize].twin as usize].to
     }
 }
 
@@ -251,6 +245,11 @@ mod tests {
                 network
             };
             let nodes: Vec<u32> = (0..12).map(spread).collect();
+            let mut region = vec![0; NODES.div_ceil(64)];
+            for &node in &nodes {
+                region[node as usize / 64] |= 1 << (node % 64);
+            }
+            let sources = || nodes.iter().copied();
             let mut kept = fresh();
             for supplies in steps {
                 let mut anew = fresh();
@@ -259,8 +258,8 @@ mod tests {
                         network.set_supply(spread(node), supply);
                     }
                 }
-                let left = kept.run(&nodes);
-                prop_assert_eq!(left, anew.run(&nodes));
+                let left = kept.run(&region, sources());
+                prop_assert_eq!(left, anew.run(&region, sources()));
                 // What the smallest cut lets through is what did not get through.
                 let short = |node: u32| kept.is_short(spread(node));
                 let full = arcs.iter().filter(|arc| short(arc.0) && !short(arc.1));
