@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is kept and repaired instead of made anew: sorted claims, classes.
+//! What is kept and repaired instead of made anew: claims in buckets, classes.
 //! Never compares with anything but the same thing made anew.
 
 use proptest::prelude::*;
@@ -56,7 +56,7 @@ proptest! {
     }
 
     /// In a group, levels are those of unsorted claims until masks divide it;
-    /// without groups, all claims are sorted.
+    /// without groups, all claims are in a ladder.
     #[test]
     fn a_group_around_all_changes_nothing(flat in instance(Size { groups: 0, ..SMALL })) {
         let mut grouped = flat.clone();
