@@ -166,7 +166,7 @@ impl Ladder {
         let first = self.buckets.len();
         self.buckets.resize(first + count, Bucket::default());
         let buckets = &mut self.buckets[first..];
-        let bucket_of = |key: &Key| (key.ratio - lowest >> shift) as usize;
+        let bucket_of = |key: &Key| ((key.ratio - lowest) >> shift) as usize;
         for key in added {
             let bucket = &mut buckets[bucket_of(key)];
             bucket.end += 1;
