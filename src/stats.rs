@@ -101,8 +101,6 @@ pub struct Metrics {
     pub dispatch_domain: u64,
     #[stat(desc = "tasks taken from the CPU's own queue")]
     pub dispatch_cpu: u64,
-    #[stat(desc = "tasks of the domain that had waited near the CPU")]
-    pub dispatch_near: u64,
     #[stat(desc = "slices renewed without a switch")]
     pub kept: u64,
     #[stat(desc = "tasks taken from another CPU's queue in the domain")]
@@ -163,7 +161,6 @@ impl Metrics {
             preemptions: counters.get(abi::ballast_stat_BALLAST_STAT_PREEMPTIONS),
             dispatch_domain: counters.get(abi::ballast_stat_BALLAST_STAT_DISPATCH_DOMAIN),
             dispatch_cpu: counters.get(abi::ballast_stat_BALLAST_STAT_DISPATCH_CPU),
-            dispatch_near: counters.get(abi::ballast_stat_BALLAST_STAT_DISPATCH_NEAR),
             kept: counters.get(abi::ballast_stat_BALLAST_STAT_KEPT),
             steals_domain: counters.get(abi::ballast_stat_BALLAST_STAT_STEAL_DOMAIN),
             steals_node: counters.get(abi::ballast_stat_BALLAST_STAT_STEAL_NODE),

@@ -59,10 +59,9 @@ pub fn table(outcome: &Outcome) -> String {
     );
     let _ = writeln!(
         text,
-        "{} events, {} switches, {} from near queues, {} kicks, {} cache migrations ({} between nodes), {:.3} ms waiting for queue locks",
+        "{} events, {} switches, {} kicks, {} cache migrations ({} between nodes), {:.3} ms waiting for queue locks",
         outcome.events,
         outcome.switches,
-        outcome.near,
         outcome.kicks,
         outcome.llc_migrations,
         outcome.node_migrations,

@@ -92,8 +92,6 @@ pub struct Outcome {
     pub switches: u64,
     /// Kicks sent.
     pub kicks: u64,
-    /// Tasks that a CPU took from its near queue.
-    pub near: u64,
     /// Tasks that began to run in another cache, and of those on another node.
     pub llc_migrations: u64,
     /// Likewise.

@@ -19,8 +19,6 @@ enum ballast_limits {
 	BALLAST_WEIGHT_NICE0 = 1024,
 	/* "no domain", "no CPU", "no row" */
 	BALLAST_NONE = 0xffffffff,
-	/* Tasks that may wait near a CPU: more would wait long while others take the domain's. */
-	BALLAST_NEAR_MAX = 2,
 };
 
 /* What a task is doing; the low bits of ballast_row.since_state. */
@@ -105,7 +103,6 @@ enum ballast_stat {
 	BALLAST_STAT_PREEMPTIONS,
 	BALLAST_STAT_DISPATCH_DOMAIN,
 	BALLAST_STAT_DISPATCH_CPU,
-	BALLAST_STAT_DISPATCH_NEAR,
 	BALLAST_STAT_KEPT,
 	BALLAST_STAT_STEAL_DOMAIN,
 	BALLAST_STAT_STEAL_NODE,
@@ -137,8 +134,6 @@ struct ballast_domain {
 	ballast_u64 looked_ns;
 	/* tasks in queues of its CPUs that other CPUs of the domain may take */
 	ballast_u64 nr_aside;
-	/* of those, tasks that wait near a CPU */
-	ballast_u64 nr_near;
 	ballast_u32 node;
 	/* its CPUs are domain_cpus[first_cpu .. first_cpu + nr_cpus] */
 	ballast_u32 first_cpu;
@@ -169,8 +164,6 @@ struct ballast_cpu {
 	ballast_u64 running_since_ns;
 	/* how long its task usually runs in one go */
 	ballast_u64 running_burst_ns;
-	/* the keys of those in its near queue, in no order; 0: nobody */
-	ballast_u64 near_keys[BALLAST_NEAR_MAX];
 	ballast_u32 running_weight;
 	ballast_u32 domain;
 	ballast_u32 node;

@@ -44,8 +44,7 @@ static __always_inline void dump_one_cpu(s32 id, bool idle)
 	scx_bpf_dump("domain %u queued %d confined weight %llu vtime %llu clock %llu\n",
 		     cpu->domain, queued, cpu->confined_weight, cpu->confined_vtime,
 		     cpu->clock.vtime);
-	scx_bpf_dump("running key %llu weight %u near keys %llu %llu\n", cpu->running_key,
-		     cpu->running_weight, cpu->near_keys[0], cpu->near_keys[1]);
+	scx_bpf_dump("running key %llu weight %u\n", cpu->running_key, cpu->running_weight);
 }
 
 static __always_inline void dump_one_task(struct task_struct *p, u64 now)

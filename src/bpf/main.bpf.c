@@ -159,7 +159,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
 	u64 now = scx_bpf_now(), slice;
-	u32 home, near_cpu = BALLAST_NONE;
+	u32 home;
 
 	/* The CPU goes idle now without looking at any queue again: make it look. */
 	if (enq_flags & SCX_ENQ_LAST)
@@ -203,9 +203,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	if (enq_flags & SCX_ENQ_WAKEUP)
 		count(BALLAST_STAT_WAKE_QUEUED);
-	if ((enq_flags & SCX_ENQ_WAKEUP) && should_wait_near(p, tctx, home))
-		near_cpu = scx_bpf_task_cpu(p);
-	insert_open(p, tctx, home, near_cpu, now, enq_flags);
+	insert_open(p, tctx, home, now, enq_flags);
 	call_help(home, now);
 }
 
@@ -283,7 +281,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 		clamp_party(cpu);
 
 	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
-		if (keys.domain_empty)
+		if (keys.open_key == NO_KEY)
 			note_empty(cpu->domain, now);
 		keep(prev, tctx, cpu, keys.open_key != NO_KEY || keys.cpu_key != NO_KEY, now);
 		return;
@@ -527,7 +525,7 @@ void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 	note_idle(cpu, false, now);
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
-	drain_cpu_queues(cpu_id);
+	drain_cpu_queue(cpu_id);
 	evacuate_domain_queue(cpu->domain, now);
 	/* This CPU may be the one that was called to take the tasks that wait. */
 	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0)
@@ -569,8 +567,6 @@ static s32 create_queues(u64 now)
 		if (cpu->domain >= nr_domains)
 			continue;
 		ret = create_queue(CPU_DSQ(id), cpu->node);
-		if (!ret)
-			ret = create_queue(NEAR_DSQ(id), cpu->node);
 		if (ret)
 			return ret;
 		cpu->clock.rate = 1024;

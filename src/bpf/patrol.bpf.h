@@ -17,23 +17,17 @@
 /* Enough to hit another domain in almost any affinity; the next patrol tries again. */
 #define REFUGE_TRIES 8
 
-static __noinline void drain_queue(u64 dsq, u32 cpu_id)
+/*
+ * The kernel no longer asks an offline CPU to dispatch, and waits until no task
+ * is left on it: hand it those of its own queue, which it then pushes elsewhere.
+ */
+static __noinline void drain_cpu_queue(u32 cpu_id)
 {
 	struct task_struct *p;
 
-	bpf_for_each(scx_dsq, p, dsq, 0) {
+	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
 		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu_id, 0);
 	}
-}
-
-/*
- * The kernel no longer asks an offline CPU to dispatch, and waits until no task
- * is left on it: hand it those of its own queues, which it then pushes elsewhere.
- */
-static __always_inline void drain_cpu_queues(u32 cpu_id)
-{
-	drain_queue(CPU_DSQ(cpu_id), cpu_id);
-	drain_queue(NEAR_DSQ(cpu_id), cpu_id);
 }
 
 /*
@@ -132,21 +126,6 @@ static __noinline void recall_stragglers(u64 dsq, u32 clock_id, u64 now)
 	}
 }
 
-/*
- * Whoever still waits near @cpu_id may wait for long: a class above ours has the CPU, or
- * the clock has slowed down since. Let all of @domain_id have its near tasks. They keep
- * their places near it until they run: who else would give them back could do so twice.
- */
-static __noinline void share_near_queue(u32 cpu_id, u32 domain_id, u64 now)
-{
-	struct task_struct *p;
-
-	bpf_for_each(scx_dsq, p, NEAR_DSQ(cpu_id), 0) {
-		note_arrival(domain_id, now);
-		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(domain_id), 0);
-	}
-}
-
 static __always_inline void patrol_domains(u64 now)
 {
 	u32 id;
@@ -180,13 +159,11 @@ static __always_inline void patrol_cpus(u64 now)
 				note_idle(cpu, true, now);
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
 			/* Should a call have gone unheard: nothing may come to repeat it. */
-			if (near_key(cpu) != NO_KEY)
-				share_near_queue(id, cpu->domain, now);
 			if (somebody_waits_for(id, cpu))
 				scx_bpf_kick_cpu(id, SCX_KICK_IDLE);
 			continue;
 		}
-		drain_cpu_queues(id);
+		drain_cpu_queue(id);
 		release_leaving_cpu(id);
 	}
 	scx_bpf_put_idle_cpumask(idle);

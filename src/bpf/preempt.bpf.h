@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * preempt.bpf.h owns whose turn ends early: which running task makes way for one that
- * wakes or waits, where it goes on, and who waits for such an end near his CPU. It must
+ * wakes or waits, and where it goes on. It must
  * never end a slice early for one that waits and computes: slices are for those.
  */
 #ifndef BALLAST_PREEMPT_BPF_H
@@ -10,9 +10,10 @@
 #include "queue.bpf.h"
 #include "task.bpf.h"
 
-/* Below this a switch costs more than it brings: of a task that computes, of others. */
+/* Below this a switch costs more than it brings. */
 #define JUST_BEGUN_NS (100ULL * 1000)
-#define BRIEF_BEGUN_NS (500ULL * 1000)
+/* One that has run for so many slices without sleeping will not sleep soon. */
+#define HOG_SLICES 20
 
 /* Whether one that usually runs for @burst_ns in one go would use up its slices. */
 static __always_inline bool computes(u64 burst_ns)
@@ -27,52 +28,64 @@ static __always_inline bool is_brief(u64 burst_ns)
 }
 
 /*
- * A task that has just begun is let be, and one that usually runs briefly until it
- * has had its time: its CPU is free soon, and a switch more would bring nothing.
+ * A task that has just begun is let be; one that sleeps now and then for half a slice:
+ * its CPU is free soon, or it fills what somebody else empties, and the more it gets
+ * done in one go the fewer switches that takes.
  */
 static __always_inline bool is_let_be(const struct ballast_cpu *cpu, u64 ran_ns)
 {
-	u64 burst_ns = cpu->running_burst_ns;
+	bool is_hog = cpu->running_burst_ns > HOG_SLICES * slice_ns;
 
-	return ran_ns < (computes(burst_ns) ? JUST_BEGUN_NS : max_u64(burst_ns, BRIEF_BEGUN_NS));
+	return ran_ns < (is_hog ? JUST_BEGUN_NS : slice_ns / 2);
 }
 
-/* A CPU to take from the task that runs there, as long as that has this key. */
+/* A CPU to take from the task that runs there, as long as that has this running_key. */
 struct victim {
 	u64 running_key;
+	/* what has become of it by now */
+	u64 key;
 	u32 cpu;
 };
 
+/* Prefer @cpu_id to @victim if its task may be preempted and is further behind. */
+static __always_inline bool prefer(struct victim *victim, u32 cpu_id, u64 now)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u64 seen = cpu ? cpu->running_key : 0, key;
+
+	if (!seen || is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
+		return false;
+	key = running_key_at(cpu, seen, now);
+	if (!time_before(victim->key, key))
+		return false;
+	victim->running_key = seen;
+	victim->key = key;
+	victim->cpu = cpu_id;
+	return true;
+}
+
 /*
- * Find the CPU of @domain_id whose task is furthest behind one with @key, if it
- * is behind by the margin.
+ * Find a CPU of @domain_id whose task is behind one with @key by the margin: @known_cpu,
+ * whose caches that knows, else the one whose task is furthest behind.
  */
-static __noinline bool find_victim(u32 domain_id, u64 key, u64 now, struct victim *victim)
+static __noinline bool find_victim(u32 domain_id, u32 known_cpu, u64 key, u64 now,
+				   struct victim *victim)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
-	u64 worst_key = key + preempt_margin_ns, running_key, seen;
-	struct ballast_cpu *cpu;
+	struct ballast_cpu *known = cpu_at(known_cpu);
 	u32 i, cpu_id;
 
 	if (!domain || !victim)
 		return false;
+	victim->key = key + preempt_margin_ns;
 	victim->cpu = BALLAST_NONE;
+	if (known && known->domain == domain_id && prefer(victim, known_cpu, now))
+		return true;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		cpu_id = nth_cpu(domain, i);
 		if (cpu_id == BALLAST_NONE)
 			break;
-		cpu = cpu_at(cpu_id);
-		seen = cpu ? cpu->running_key : 0;
-		if (!seen)
-			continue;
-		if (is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
-			continue;
-		running_key = running_key_at(cpu, seen, now);
-		if (time_before(worst_key, running_key)) {
-			worst_key = running_key;
-			victim->running_key = seen;
-			victim->cpu = cpu_id;
-		}
+		prefer(victim, cpu_id, now);
 	}
 	return victim->cpu != BALLAST_NONE;
 }
@@ -121,8 +134,6 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 		return -EBUSY;
 	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
 	many = many_wait(home);
-	if (many && domain->nr_near)
-		return -EBUSY;
 	if (!covers_domain(p, tctx, row, home))
 		return -EBUSY;
 	take_charged_weight(tctx, row);
@@ -135,7 +146,7 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 		if (!other || !computes(burst_of(other)))
 			return -EBUSY;
 	}
-	if (!find_victim(home, key, scx_bpf_now(), &victim))
+	if (!find_victim(home, scx_bpf_task_cpu(p), key, scx_bpf_now(), &victim))
 		return -EBUSY;
 	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
 }
@@ -174,7 +185,7 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 		return false;
 	victim.running_key = cpu->running_key;
 	key = confined_key(cpu, request_ns(tctx), 0);
-	return should_make_way(cpu, key, now) && key_before(key, near_key(cpu)) &&
+	return should_make_way(cpu, key, now) &&
 	       key_before(key, head_key(DOMAIN_DSQ(cpu->domain))) &&
 	       claim(&victim, is_brief(tctx->burst_ns));
 }
@@ -227,21 +238,6 @@ static __always_inline void yield_to_brief(struct task_struct *p, u32 cpu_id,
 		return;
 	if (somebody_is_overdue(cpu_id, cpu, now))
 		scx_bpf_task_set_slice(p, 0);
-}
-
-/*
- * @p wakes at home, where many wait: whether to let it wait for the CPU it was on. Not
- * where few do, since any CPU of the domain may be the first to come; and as long as
- * some wait in the domain's queue its age tells other domains that help is needed.
- */
-static __always_inline bool should_wait_near(struct task_struct *p, const struct task_ctx *tctx,
-					     u32 home)
-{
-	struct ballast_cpu *cpu = cpu_at(scx_bpf_task_cpu(p));
-
-	return !fifo_sched && cpu && cpu->domain == home && tctx->domain == home &&
-	       !computes(burst_of(tctx)) && cpu->running_key && !computes(cpu->running_burst_ns) &&
-	       many_wait(home) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home)) > 0;
 }
 
 /* Less than this of a slice is not worth coming back for. */

@@ -10,9 +10,6 @@
  *
  * The tasks confined to a CPU compete with the domain's as one party, with the
  * sum of their weights: `confined_vtime` is that party's vruntime.
- *
- * A task of the domain that wakes for a moment's work may wait in the near queue of a
- * CPU that is about to be free, see insert_open.
  */
 #ifndef BALLAST_QUEUE_BPF_H
 #define BALLAST_QUEUE_BPF_H
@@ -67,7 +64,6 @@ static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
 static __always_inline void leave_aside(struct task_ctx *tctx)
 {
 	struct ballast_domain *domain;
-	struct ballast_cpu *cpu;
 
 	if (!tctx->aside_domain)
 		return;
@@ -75,14 +71,6 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
 	if (domain)
 		__sync_fetch_and_sub(&domain->nr_aside, 1);
 	tctx->aside_domain = 0;
-	if (!tctx->near_cpu)
-		return;
-	if (domain)
-		__sync_fetch_and_sub(&domain->nr_near, 1);
-	cpu = cpu_at(tctx->near_cpu - 1);
-	if (cpu && tctx->near_place < BALLAST_NEAR_MAX)
-		cpu->near_keys[tctx->near_place] = 0;
-	tctx->near_cpu = 0;
 }
 
 /* @tctx is about to wait in the queue of a CPU of @domain_id, whose siblings may take it. */
@@ -163,50 +151,17 @@ static __always_inline void note_arrival(u32 domain_id, u64 now)
 		domain->queued_since_ns = now ?: 1;
 }
 
-/* Find @tctx a place among those near @cpu_id, in @domain_id. Returns whether there is one. */
-static __always_inline bool join_near(struct task_ctx *tctx, u32 domain_id, u32 cpu_id, u64 key)
-{
-	struct ballast_domain *domain = domain_at(domain_id);
-	struct ballast_cpu *cpu = cpu_at(cpu_id);
-	u32 place;
-
-	if (!domain || !cpu)
-		return false;
-	bpf_for(place, 0, BALLAST_NEAR_MAX) {
-		if (__sync_val_compare_and_swap(&cpu->near_keys[place], 0, key ?: 1))
-			continue;
-		join_aside(tctx, domain_id);
-		__sync_fetch_and_add(&domain->nr_near, 1);
-		tctx->near_cpu = cpu_id + 1;
-		tctx->near_place = place;
-		return true;
-	}
-	return false;
-}
-
-/*
- * Let @p, which may use all of @domain_id, wait for it: in the queue of the domain or, if
- * there is a place, near @near_cpu, whose caches it knows, to save the domain's other
- * CPUs from fetching it. It is the domain's there, too: it has its clock, and CPUs that
- * find nothing else take it. BALLAST_NONE: not near.
- */
+/* Let @p, which may use all of @domain_id, wait in its queue. */
 static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
-					u32 near_cpu, u64 now, u64 enq_flags)
+					u64 now, u64 enq_flags)
 {
-	u64 key;
-
 	leave_aside(tctx);
 	leave_confined(tctx);
 	switch_clock(tctx, domain_id);
 	tctx->queued = true;
-	key = queue_key(tctx, now);
-	/* Its key is told before it is there: a CPU that goes idle between must not miss it. */
-	if (near_cpu != BALLAST_NONE && join_near(tctx, domain_id, near_cpu, key)) {
-		scx_bpf_dsq_insert_vtime(p, NEAR_DSQ(near_cpu), slice_ns, key, enq_flags);
-		return;
-	}
 	note_arrival(domain_id, now);
-	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, key, enq_flags);
+	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, queue_key(tctx, now),
+				 enq_flags);
 }
 
 /* The first task in @dsq, NULL if it is empty. */
@@ -275,46 +230,18 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 
 /* The keys at the heads of a CPU's queues: NO_KEY where nobody waits. */
 struct own_queues {
-	/* of the domain's tasks, here and there: 0 if it was not needed */
+	/* of the domain's queue: 0 if it was not needed */
 	u64 open_key;
-	/* the first of them waits in the near queue */
-	bool near_first;
-	bool domain_empty;
 	u64 cpu_key;
 	/* what the first of the CPU's queue requests, if there is a cpu_key */
 	u64 cpu_request_ns;
 };
 
-/* The key of the first that waits near @cpu, NO_KEY if nobody does. */
-static __always_inline u64 near_key(const struct ballast_cpu *cpu)
-{
-	u64 first = cpu->near_keys[0] ?: NO_KEY;
-	u64 second = cpu->near_keys[1] ?: NO_KEY;
-
-	_Static_assert(BALLAST_NEAR_MAX == 2, "near_key looks at two");
-	return key_before(first, second) ? first : second;
-}
-
 /* Whether somebody waits in a queue that @cpu_id, which has a domain, serves. */
 static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_cpu *cpu)
 {
-	return near_key(cpu) != NO_KEY || scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
+	return scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
 	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0;
-}
-
-/* The domain's queue and the near queue have the same clock: look which comes first. */
-static __always_inline void look_at_open(struct own_queues *keys, const struct ballast_cpu *cpu,
-					 bool needed)
-{
-	u64 near = near_key(cpu);
-
-	keys->open_key = 0;
-	if (needed || near != NO_KEY)
-		keys->open_key = head_key(DOMAIN_DSQ(cpu->domain));
-	keys->domain_empty = keys->open_key == NO_KEY;
-	keys->near_first = key_before(near, keys->open_key);
-	if (keys->near_first)
-		keys->open_key = near;
 }
 
 /*
@@ -331,7 +258,7 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	struct task_struct *p;
 	struct task_ctx *tctx;
 
-	look_at_open(keys, cpu, cpu_waits || may_go_on);
+	keys->open_key = cpu_waits || may_go_on ? head_key(DOMAIN_DSQ(cpu->domain)) : 0;
 	keys->cpu_key = NO_KEY;
 	keys->cpu_request_ns = slice_ns;
 	if (!cpu_waits)
@@ -451,23 +378,12 @@ static __noinline void advance(u32 id, u64 vtime, u64 now)
 	clock_advance(clock, vtime, now);
 }
 
-/* Take the first of the domain's tasks: a near one, or of its queue. */
-static __always_inline bool take_open(s32 cpu_id, const struct ballast_cpu *cpu, bool near_first)
+static __always_inline bool take_open(const struct ballast_cpu *cpu)
 {
-	if (near_first && scx_bpf_dsq_move_to_local(NEAR_DSQ(cpu_id), 0)) {
-		count(BALLAST_STAT_DISPATCH_NEAR);
-		return true;
-	}
-	if (scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0)) {
-		count(BALLAST_STAT_DISPATCH_DOMAIN);
-		return true;
-	}
-	if (!near_first && near_key(cpu) != NO_KEY &&
-	    scx_bpf_dsq_move_to_local(NEAR_DSQ(cpu_id), 0)) {
-		count(BALLAST_STAT_DISPATCH_NEAR);
-		return true;
-	}
-	return false;
+	if (!scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0))
+		return false;
+	count(BALLAST_STAT_DISPATCH_DOMAIN);
+	return true;
 }
 
 static __always_inline bool take_confined(s32 cpu_id, const struct own_queues *keys)
@@ -496,7 +412,7 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 
 	if (confined_first && take_confined(cpu_id, keys))
 		return true;
-	if (take_open(cpu_id, cpu, keys->near_first))
+	if (take_open(cpu))
 		return true;
 	return !confined_first && take_confined(cpu_id, keys);
 }

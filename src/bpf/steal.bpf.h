@@ -21,7 +21,7 @@ static __always_inline u64 patience(u64 bound_ns)
 	return daemon_lost ? 2 * bound_ns : bound_ns;
 }
 
-/* Take a task that is near a sibling, or confined but not to one CPU, from its queue. */
+/* Take a task that is confined, but not to one CPU, from the queue of a sibling. */
 static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_cpu *cpu)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
@@ -37,10 +37,8 @@ static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_cpu
 		other = cpu_at(sibling);
 		if (sibling == cpu_id || !other)
 			continue;
-		if ((near_key(other) != NO_KEY &&
-		     scx_bpf_dsq_move_to_local(NEAR_DSQ(sibling), 0)) ||
-		    (other->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(sibling)) > 0 &&
-		     scx_bpf_dsq_move_to_local(CPU_DSQ(sibling), 0))) {
+		if (other->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(sibling)) > 0 &&
+		    scx_bpf_dsq_move_to_local(CPU_DSQ(sibling), 0)) {
 			count(BALLAST_STAT_STEAL_DOMAIN);
 			return true;
 		}

@@ -59,7 +59,6 @@ u32 rows_used;
 /* First id of each family of queues; built-in queues have bit 63 set. */
 #define DOMAIN_DSQ(domain) ((u64)(domain))
 #define CPU_DSQ(cpu) (0x100000ULL | (u64)(cpu))
-#define NEAR_DSQ(cpu) (0x200000ULL | (u64)(cpu))
 
 /* A clock is named by its domain or, with this bit, by its CPU. */
 #define CLOCK_OF_CPU 0x80000000U
@@ -86,9 +85,6 @@ struct task_ctx {
 	u32 confined_weight;
 	/* domain + 1 whose nr_aside counts it; 0: none */
 	u32 aside_domain;
-	/* CPU + 1 in whose near queue it waits; 0: none; and which of the keys is its */
-	u32 near_cpu;
-	u32 near_place;
 	/* hotplug_count when whole_domain was found out */
 	u32 hotplug_seen;
 	/* may use every CPU of `domain` */

@@ -320,7 +320,6 @@ impl World {
     fn look_at_books(&mut self) {
         let mut aside = vec![0u64; self.checks.domain_cpus.len()];
         let mut weights = vec![0u64; self.cpus.len()];
-        let mut near = vec![0; self.cpus.len()];
         for task in 0..self.tasks.len() as TaskId {
             if self.tasks[task as usize].state == State::Dead {
                 continue;
@@ -331,9 +330,6 @@ impl World {
             };
             if context.aside_domain > 0 {
                 aside[context.aside_domain as usize - 1] += 1;
-            }
-            if context.near_cpu > 0 {
-                near[context.near_cpu as usize - 1] += 1;
             }
             if context.confined_cpu > 0 {
                 weights[context.confined_cpu as usize - 1] += u64::from(context.confined_weight);
@@ -349,14 +345,6 @@ impl World {
                 self.checks.fail(Check::Rows, self.now, text);
             }
             self.check_online(domain);
-        }
-        for (cpu, count) in (0u32..).zip(near) {
-            let keys = self.object.cpu(cpu).near_keys;
-            let says = keys.iter().filter(|&&key| key != 0).count();
-            if says != count {
-                let text = format!("CPU {cpu} counts {says} near tasks, there are {count}");
-                self.checks.fail(Check::Rows, self.now, text);
-            }
         }
         for (cpu, weight) in (0u32..).zip(weights) {
             let says = self.object.cpu(cpu).confined_weight;

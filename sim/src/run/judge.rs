@@ -2,7 +2,6 @@
 //! What groups of tasks were owed and had, and the checks that need the whole run.
 //! Never looks into the scheduler: only at what the machine gave.
 
-use scx_ballast::abi;
 use scx_ballast::affinity::MaskTable;
 use scx_ballast::config::Config;
 use scx_ballast::entitlement::{CpuCapacity, Entitlements, Problem, Solver, TaskClaim};
@@ -88,7 +87,6 @@ pub fn judge(
         events: world.tally.events,
         switches: world.tally.switches,
         kicks: world.tally.kicks,
-        near: world.counted(abi::ballast_stat_BALLAST_STAT_DISPATCH_NEAR),
         llc_migrations: world.tally.llc_migrations,
         node_migrations: world.tally.node_migrations,
         lock_wait_ms: world.tally.lock_wait_ns as f64 / 1e6,

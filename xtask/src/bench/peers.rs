@@ -78,8 +78,8 @@ fn install(root: &Path, name: &str) -> Result<(), String> {
         .args(["install", "--quiet", "--locked", "--root"])
         .arg(root)
         .arg(&krate)
-        // In our own folder, for .cargo/config.toml names the clang that builds BPF.
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        // cargo install reads no project's configuration: BPF_CLANG, which names the clang that
+        // builds BPF, is ours from .cargo/config.toml by way of `cargo xtask`.
         .env("CARGO_TARGET_DIR", root.join("target"))
         .stdin(Stdio::null())
         .status();
