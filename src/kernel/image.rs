@@ -147,14 +147,16 @@ pub fn node_index(layout: &Layout, domain: DomainId) -> Result<u32> {
         .ok_or_else(|| anyhow!("{domain} is in {node}, which the layout does not hold"))
 }
 
-/// All nodes, nearest to the one at `index` first; the node itself leads.
+/// All nodes, nearest to the one at `index` first; the node itself leads. Of those equally
+/// far the next ones come first: were it the same one for all, all would take from it.
 fn by_distance(layout: &Layout, index: usize) -> Vec<usize> {
     let here = &layout.nodes[index];
-    let mut order: Vec<usize> = (0..layout.nodes.len()).collect();
+    let nr_nodes = layout.nodes.len();
+    let mut order: Vec<usize> = (0..nr_nodes).map(|step| (index + step) % nr_nodes).collect();
     order.sort_by_key(|&other| {
         let id = layout.nodes[other].id;
         let distance = here.distance.get(&id).copied().unwrap_or(u32::MAX);
-        (other != index, distance, id)
+        (other != index, distance)
     });
     order
 }
@@ -175,5 +177,13 @@ mod tests {
         assert_eq!(places, [(0, 0), (4, 0), (8, 1), (12, 1)]);
         assert_eq!(tables.node_order, [0, 1, 1, 0]);
         assert_eq!(tables.nodes[1].first_domain, 2);
+    }
+
+    #[test]
+    fn nodes_equally_far_from_all_are_not_all_asked_in_the_same_order() {
+        let tables = Tables::of(&Layout::synthetic(16, 4, 4)).expect("a whole layout");
+        let rows: Vec<&[u32]> = tables.node_order.chunks(4).collect();
+        assert_eq!(rows[2], [2, 3, 0, 1]);
+        assert_eq!(rows[3], [3, 0, 1, 2]);
     }
 }
