@@ -152,7 +152,9 @@ pub fn node_index(layout: &Layout, domain: DomainId) -> Result<u32> {
 fn by_distance(layout: &Layout, index: usize) -> Vec<usize> {
     let here = &layout.nodes[index];
     let nr_nodes = layout.nodes.len();
-    let mut order: Vec<usize> = (0..nr_nodes).map(|step| (index + step) % nr_nodes).collect();
+    let mut order: Vec<usize> = (0..nr_nodes)
+        .map(|step| (index + step) % nr_nodes)
+        .collect();
     order.sort_by_key(|&other| {
         let id = layout.nodes[other].id;
         let distance = here.distance.get(&id).copied().unwrap_or(u32::MAX);
