@@ -253,7 +253,7 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 		}
 	}
 	if (clock) {
-		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx->weight);
+		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx);
 		advance(tctx->clock, tctx->vruntime, now);
 		if (!competes)
 			forgive(tctx, clock);
@@ -278,7 +278,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	tctx = keepable(prev);
 	look(&keys, cpu_id, cpu, tctx);
 	if (keys.cpu_key != NO_KEY)
-		clamp_party(cpu);
+		bound_party_ahead(cpu);
 
 	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
 		if (keys.open_key == NO_KEY)

@@ -198,20 +198,27 @@ static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 reque
 	       request_ns * BALLAST_WEIGHT_NICE0 / max_u64(weight, BALLAST_WEIGHT_NICE0);
 }
 
-/* Bound the lag of the party of tasks confined to @cpu on both sides. */
-static __always_inline void clamp_party(struct ballast_cpu *cpu)
+/* The party of tasks confined to @cpu may be no further ahead than any task. */
+static __always_inline void bound_party_ahead(struct ballast_cpu *cpu)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 behind, ahead;
+	u64 ahead = domain ? furthest_ahead(&domain->clock) : 0;
 
-	if (!domain)
-		return;
-	behind = domain->clock.vtime - 2 * slice_ns;
-	ahead = furthest_ahead(&domain->clock);
-	if (time_before(cpu->confined_vtime, behind))
-		cpu->confined_vtime = behind;
-	else if (time_before(ahead, cpu->confined_vtime))
+	if (domain && time_before(ahead, cpu->confined_vtime))
 		cpu->confined_vtime = ahead;
+}
+
+/*
+ * Nor further behind, each time one of it has run: bounded while it waits, it would go up
+ * with the clock, and those whose keys stand would always come first.
+ */
+static __always_inline void bound_party_behind(struct ballast_cpu *cpu)
+{
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	u64 behind = domain ? domain->clock.vtime - OWED_SLICES * slice_ns : 0;
+
+	if (domain && time_before(cpu->confined_vtime, behind))
+		cpu->confined_vtime = behind;
 }
 
 /* Charge the party for @ran_ns of one of its tasks. */
@@ -225,7 +232,8 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 	if (!cpu)
 		return;
 	cpu->confined_vtime += ran_ns * BALLAST_WEIGHT_NICE0 / (cpu->confined_weight ?: 1);
-	clamp_party(cpu);
+	bound_party_behind(cpu);
+	bound_party_ahead(cpu);
 }
 
 /* The keys at the heads of a CPU's queues: NO_KEY where nobody waits. */
@@ -279,7 +287,8 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 /*
  * May the running @prev, its slice used up, go on? Only if it would be first
  * again: taking the head of the queue without asking would cost a task of high
- * weight a whole slice of somebody else's at each turn.
+ * weight a whole slice of somebody else's at each turn. Of two whose lag is bounded
+ * alike, who waits goes first.
  */
 static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 					    const struct ballast_cpu *cpu,
@@ -299,15 +308,14 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	key = tctx->vruntime + to_vtime(ran_ns, tctx->weight);
 	clock = clock_at(tctx->clock);
 	if (clock)
-		key = clamp_vruntime(clock, key, tctx->weight);
+		key = clamp_vruntime(clock, key, tctx);
 	key += request_vtime(tctx);
 	if (tctx->confined_cpu)
-		return !key_before(keys->cpu_key, key) &&
-		       !key_before(keys->open_key, confined_key(cpu, request_ns(tctx), ran_ns));
-	if (key_before(keys->open_key, key))
-		return false;
-	return keys->cpu_key == NO_KEY ||
-	       !key_before(confined_key(cpu, keys->cpu_request_ns, 0), key);
+		return key_before(key, keys->cpu_key) &&
+		       key_before(confined_key(cpu, request_ns(tctx), ran_ns), keys->open_key);
+	return key_before(key, keys->open_key) &&
+	       (keys->cpu_key == NO_KEY ||
+		key_before(key, confined_key(cpu, keys->cpu_request_ns, 0)));
 }
 
 /* The key that @tctx, which begins to run on @cpu, has there: never 0. */
@@ -357,8 +365,8 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, u6
 /*
  * Nobody who waits is behind @vtime, so clock @id may move there. Of a domain's,
  * those that run may be further behind: a light task leaps ahead by seconds, and the
- * clock must not take their lag with it. Lag is bounded to two slices anyway, so that
- * shorter ways need no look.
+ * clock must not take their lag with it. What they are owed is bounded to more than two
+ * slices, so that shorter ways need no look.
  */
 static __noinline void advance(u32 id, u64 vtime, u64 now)
 {

@@ -28,6 +28,9 @@
  * for 30 s, and a clock can slow down after the task has queued.
  */
 #define PATIENCE_NS (4ULL * 1000 * 1000 * 1000)
+/* Slices of a nice-0 task that one that does not sleep may be behind its clock. */
+#define OWED_SLICES 8
+
 /* Below this a burst is noise of the clock and of wake-up itself. */
 #define BURST_MIN_NS (100ULL * 1000)
 
@@ -110,11 +113,23 @@ static __always_inline void clock_advance(struct ballast_clock *clock, u64 vtime
 	clock_measure(clock, now);
 }
 
-/* Bound the lag of @vruntime against @clock on both sides. */
-static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64 vruntime,
-					  u32 weight)
+/*
+ * How far behind its clock @tctx may be. One that slept banks two slices. One that has
+ * run since is owed what it is behind by: the clock is moved by whoever begins to run,
+ * light tasks in great steps, and who could not follow at once must not lose by it.
+ */
+static __always_inline u64 most_behind(const struct task_ctx *tctx)
 {
-	u64 behind = clock->vtime - 2 * slice_vtime(weight);
+	u64 banked = 2 * slice_vtime(tctx->weight);
+
+	return tctx->ran_ns ? max_u64(banked, OWED_SLICES * slice_ns) : banked;
+}
+
+/* Bound the lag of @tctx, were its vruntime @vruntime, against @clock on both sides. */
+static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64 vruntime,
+					  const struct task_ctx *tctx)
+{
+	u64 behind = clock->vtime - most_behind(tctx);
 	u64 ahead = furthest_ahead(clock);
 
 	if (time_before(vruntime, behind))
@@ -138,7 +153,7 @@ static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
 		if (from)
 			vruntime = to->vtime + (vruntime - from->vtime);
 	}
-	return clamp_vruntime(to, vruntime, tctx->weight);
+	return clamp_vruntime(to, vruntime, tctx);
 }
 
 /*

@@ -23,6 +23,8 @@ const LEAVING_BOUND_NS: Ns = 6_000 * MS;
 const PATROL_NS: Ns = 1_300 * MS;
 /// As in src/bpf/vtime.bpf.h.
 const PATIENCE_NS: u64 = 4_000 * MS;
+/// As in src/bpf/vtime.bpf.h.
+const OWED_SLICES: u64 = 8;
 /// CLOCK_OF_CPU of src/bpf/types.bpf.h.
 const CLOCK_OF_CPU: u32 = 0x8000_0000;
 
@@ -426,7 +428,12 @@ impl World {
             lag = scaled as i64;
         }
         let weight = u64::from(after.weight.max(1024));
-        let least = -2 * (slice * 1024 / weight) as i64;
+        let banked = 2 * (slice * 1024 / weight) as i64;
+        // One that has not slept since it ran is owed what it is behind by.
+        let least = match after.ran_ns {
+            0 => -banked,
+            _ => -banked.max((OWED_SLICES * slice) as i64),
+        };
         let most = (to.rate * (PATIENCE_NS >> 10)).max(slice) as i64;
         let wanted = if lag < least { least } else { lag.min(most) };
         let has = after.vruntime.wrapping_sub(to.vtime) as i64;
