@@ -230,6 +230,20 @@ static __always_inline struct task_ctx *keepable(struct task_struct *prev)
 	return row && row->request ? NULL : tctx;
 }
 
+/* Tell those that wake what runs on @cpu from @now on: @p, and what may be taken from it. */
+static __always_inline void note_running(struct ballast_cpu *cpu, const struct task_struct *p,
+					 const struct task_ctx *tctx, u64 now)
+{
+	cpu->running_since_ns = now;
+	cpu->running_burst_ns = burst_of(tctx);
+	cpu->running_weight = tctx->weight;
+	/* One that goes straight back to the CPU has nobody to make way for. */
+	if (is_bound_kthread(p) || p->tgid == daemon_tgid)
+		cpu->running_key = 0;
+	else
+		cpu->running_key = running_key_of(tctx, cpu, now);
+}
+
 /*
  * Let @prev go on: account for what it had, as if it had been taken anew, from a
  * queue if it @competes with those that wait.
@@ -259,8 +273,7 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 			forgive(tctx, clock);
 	}
 	tctx->slice_used_ns = 0;
-	cpu->running_since_ns = now;
-	cpu->running_key = running_key_of(tctx, cpu, now);
+	note_running(cpu, prev, tctx, now);
 	scx_bpf_task_set_slice(prev, slice_ns);
 	count(BALLAST_STAT_KEPT);
 }
@@ -401,15 +414,8 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 
 	follow_clock(tctx, cpu_id, cpu->domain, now);
 	tctx->run_since_ns = now;
-	cpu->running_since_ns = now;
-	cpu->running_burst_ns = burst_of(tctx);
-	cpu->running_weight = tctx->weight;
 	cpu->interrupted = false;
-	/* One that goes straight back to the CPU has nobody to make way for. */
-	if (is_bound_kthread(p) || p->tgid == daemon_tgid)
-		cpu->running_key = 0;
-	else
-		cpu->running_key = running_key_of(tctx, cpu, now);
+	note_running(cpu, p, tctx, now);
 	make_way(tctx, cpu_id, cpu, now);
 	if (cpuperf != BALLAST_NONE)
 		scx_bpf_cpuperf_set(cpu_id, cpuperf);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * preempt.bpf.h owns whose turn ends early: which running task makes way for one that
- * wakes or waits, and where it goes on. It must
- * never end a slice early for one that waits and computes: slices are for those.
+ * wakes or waits, and where it goes on. It must never end a slice early for one that
+ * waits and computes: slices are for those.
  */
 #ifndef BALLAST_PREEMPT_BPF_H
 #define BALLAST_PREEMPT_BPF_H
@@ -12,8 +12,10 @@
 
 /* Below this a switch costs more than it brings. */
 #define JUST_BEGUN_NS (100ULL * 1000)
-/* One that has run for so many slices without sleeping will not sleep soon. */
-#define HOG_SLICES 20
+/* For so long one that sleeps now and then is let be: half a slice by default. */
+#define LET_BE_NS (2500ULL * 1000)
+/* One that has run for so long without sleeping, 20 slices by default, will not sleep soon. */
+#define HOG_NS (100ULL * 1000 * 1000)
 
 /* Whether one that usually runs for @burst_ns in one go would use up its slices. */
 static __always_inline bool computes(u64 burst_ns)
@@ -34,9 +36,9 @@ static __always_inline bool is_brief(u64 burst_ns)
  */
 static __always_inline bool is_let_be(const struct ballast_cpu *cpu, u64 ran_ns)
 {
-	bool is_hog = cpu->running_burst_ns > HOG_SLICES * slice_ns;
+	bool is_hog = cpu->running_burst_ns > HOG_NS;
 
-	return ran_ns < (is_hog ? JUST_BEGUN_NS : slice_ns / 2);
+	return ran_ns < (is_hog ? JUST_BEGUN_NS : min_u64(LET_BE_NS, slice_ns / 2));
 }
 
 /* A CPU to take from the task that runs there, as long as that has this running_key. */
@@ -123,17 +125,13 @@ static __always_inline bool many_wait(u32 domain_id)
 static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
 				       struct ballast_row *row, u32 home)
 {
-	struct ballast_domain *domain = domain_at(home);
 	struct task_struct *head;
 	struct task_ctx *other;
 	struct victim victim;
-	bool many;
 	u64 key;
 
-	if (fifo_sched || !domain)
+	if (fifo_sched)
 		return -EBUSY;
-	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
-	many = many_wait(home);
 	if (!covers_domain(p, tctx, row, home))
 		return -EBUSY;
 	take_charged_weight(tctx, row);
@@ -141,7 +139,8 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 	head = head_of(DOMAIN_DSQ(home));
 	if (head && !time_before(key, head->scx.dsq_vtime))
 		return -EBUSY;
-	if (many) {
+	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
+	if (many_wait(home)) {
 		other = head ? task_ctx_of(head) : NULL;
 		if (!other || !computes(burst_of(other)))
 			return -EBUSY;

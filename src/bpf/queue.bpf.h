@@ -215,7 +215,8 @@ static __always_inline void bound_party_ahead(struct ballast_cpu *cpu)
 static __always_inline void bound_party_behind(struct ballast_cpu *cpu)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 behind = domain ? domain->clock.vtime - OWED_SLICES * slice_ns : 0;
+	u64 most = max_u64(2 * slice_ns, most_owed(cpu->confined_weight));
+	u64 behind = domain ? domain->clock.vtime - most : 0;
 
 	if (domain && time_before(cpu->confined_vtime, behind))
 		cpu->confined_vtime = behind;

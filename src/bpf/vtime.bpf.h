@@ -28,8 +28,12 @@
  * for 30 s, and a clock can slow down after the task has queued.
  */
 #define PATIENCE_NS (4ULL * 1000 * 1000 * 1000)
-/* Slices of a nice-0 task that one that does not sleep may be behind its clock. */
+/*
+ * What one that does not sleep may be behind its clock: as far as tasks of a third of its
+ * weight take it in two turns, but no more than others can well wait for to be paid.
+ */
 #define OWED_SLICES 8
+#define OWED_NS (100ULL * 1000 * 1000)
 
 /* Below this a burst is noise of the clock and of wake-up itself. */
 #define BURST_MIN_NS (100ULL * 1000)
@@ -113,6 +117,12 @@ static __always_inline void clock_advance(struct ballast_clock *clock, u64 vtime
 	clock_measure(clock, now);
 }
 
+/* What whoever is charged by @weight may be behind a clock without having slept. */
+static __always_inline u64 most_owed(u64 weight)
+{
+	return min_u64(OWED_SLICES * slice_ns, OWED_NS * BALLAST_WEIGHT_NICE0 / (weight ?: 1));
+}
+
 /*
  * How far behind its clock @tctx may be. One that slept banks two slices. One that has
  * run since is owed what it is behind by: the clock is moved by whoever begins to run,
@@ -122,7 +132,7 @@ static __always_inline u64 most_behind(const struct task_ctx *tctx)
 {
 	u64 banked = 2 * slice_vtime(tctx->weight);
 
-	return tctx->ran_ns ? max_u64(banked, OWED_SLICES * slice_ns) : banked;
+	return tctx->ran_ns ? max_u64(banked, most_owed(tctx->weight)) : banked;
 }
 
 /* Bound the lag of @tctx, were its vruntime @vruntime, against @clock on both sides. */

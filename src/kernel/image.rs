@@ -148,18 +148,19 @@ pub fn node_index(layout: &Layout, domain: DomainId) -> Result<u32> {
 }
 
 /// All nodes, nearest to the one at `index` first; the node itself leads. Of those equally
-/// far the next ones come first: were it the same one for all, all would take from it.
+/// far each node begins with another: were it the same one for all, all would take from it.
 fn by_distance(layout: &Layout, index: usize) -> Vec<usize> {
     let here = &layout.nodes[index];
-    let nr_nodes = layout.nodes.len();
-    let mut order: Vec<usize> = (0..nr_nodes)
-        .map(|step| (index + step) % nr_nodes)
-        .collect();
-    order.sort_by_key(|&other| {
+    let distance = |other: usize| {
         let id = layout.nodes[other].id;
         let distance = here.distance.get(&id).copied().unwrap_or(u32::MAX);
         (other != index, distance)
-    });
+    };
+    let mut order: Vec<usize> = (0..layout.nodes.len()).collect();
+    order.sort_by_key(|&other| distance(other));
+    for equals in order.chunk_by_mut(|&one, &next| distance(one) == distance(next)) {
+        equals.rotate_left(index % equals.len());
+    }
     order
 }
 
@@ -185,7 +186,26 @@ mod tests {
     fn nodes_equally_far_from_all_are_not_all_asked_in_the_same_order() {
         let tables = Tables::of(&Layout::synthetic(16, 4, 4)).expect("a whole layout");
         let rows: Vec<&[u32]> = tables.node_order.chunks(4).collect();
-        assert_eq!(rows[2], [2, 3, 0, 1]);
-        assert_eq!(rows[3], [3, 0, 1, 2]);
+        let first: Vec<u32> = rows.iter().map(|row| row[1]).collect();
+        assert_eq!(first, [1, 2, 3, 0]);
+    }
+
+    #[test]
+    fn nodes_of_two_boards_each_begin_with_another_node_of_the_other_board() {
+        let mut layout = Layout::synthetic(16, 2, 8);
+        let ids: Vec<_> = layout.nodes.iter().map(|node| node.id).collect();
+        for (index, node) in layout.nodes.iter_mut().enumerate() {
+            for (other, id) in ids.iter().enumerate() {
+                let distance = match (index == other, index / 4 == other / 4) {
+                    (true, _) => 10,
+                    (false, true) => 12,
+                    (false, false) => 21,
+                };
+                node.distance.insert(*id, distance);
+            }
+        }
+        let first_far = |index| by_distance(&layout, index)[4];
+        let firsts: Vec<usize> = (0..8).map(first_far).collect();
+        assert_eq!(firsts, [4, 5, 6, 7, 0, 1, 2, 3]);
     }
 }

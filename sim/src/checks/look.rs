@@ -25,6 +25,7 @@ const PATROL_NS: Ns = 1_300 * MS;
 const PATIENCE_NS: u64 = 4_000 * MS;
 /// As in src/bpf/vtime.bpf.h.
 const OWED_SLICES: u64 = 8;
+const OWED_NS: u64 = 100 * MS;
 /// CLOCK_OF_CPU of src/bpf/types.bpf.h.
 const CLOCK_OF_CPU: u32 = 0x8000_0000;
 
@@ -432,7 +433,10 @@ impl World {
         // One that has not slept since it ran is owed what it is behind by.
         let least = match after.ran_ns {
             0 => -banked,
-            _ => -banked.max((OWED_SLICES * slice) as i64),
+            _ => {
+                let own = OWED_NS * 1024 / u64::from(after.weight.max(1));
+                -banked.max((OWED_SLICES * slice).min(own) as i64)
+            }
         };
         let most = (to.rate * (PATIENCE_NS >> 10)).max(slice) as i64;
         let wanted = if lag < least { least } else { lag.min(most) };
