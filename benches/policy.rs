@@ -139,7 +139,7 @@ fn bench_stages(_: &mut Criterion) {
         let (mut masks, mut samples) = (MaskTable::default(), Vec::new());
         let mut estimator = Estimator::new(ROUND_NS);
         let mut lags = Lags::default();
-        let mut times: [Vec<Duration>; 3] = Default::default();
+        let mut times: [Vec<Duration>; 2] = Default::default();
         for _ in 0..12 {
             kernel.pass();
             let now_ns = kernel.beat(&Beat::default()).expect("rows never fail");
@@ -148,22 +148,16 @@ fn bench_stages(_: &mut Criterion) {
             kernel.rows(now_ns, &mut masks, &mut samples);
             times[0].push(start.elapsed());
             let start = Instant::now();
-            estimator.update(now_ns, &samples);
-            times[1].push(start.elapsed());
-            let start = Instant::now();
+            estimator.begin_update();
             lags.begin_round();
             for row in &samples {
-                let slot = row.task.slot;
-                let (received, waited) = (estimator.received(slot), estimator.waited(slot));
-                if let (Some(received), Some(waited), Some(interval_ns)) =
-                    (received, waited, estimator.interval_ns(slot))
-                {
-                    lags.account(row.task, 0.01, received, waited, interval_ns);
+                if let Some(had) = estimator.take(now_ns, row).interval {
+                    lags.account(row.task, 0.01, had.received, had.waited, had.length_ns);
                 }
             }
-            times[2].push(start.elapsed());
+            times[1].push(start.elapsed());
         }
-        for (name, times) in ["rows", "demand", "lag"].into_iter().zip(&times) {
+        for (name, times) in ["rows", "demand and lag"].into_iter().zip(&times) {
             let time = *times.iter().min().expect("some rounds");
             println!(
                 "{name}/{count}: {:.1} ns a task, {:.2} × (pass + sort), {:.2} × pass",
