@@ -474,6 +474,7 @@ impl<'a> Board<'a> {
         let item = self.item(number);
         let Some(from) = item.place else { return };
         if item.task.movable && item.share >= self.least_share() {
+            // Only a sorted list can give up an entry.
             drop(self.sorted(from));
             let entry = self.seats[from].list.remove(item.share, number);
             self.seats[to].list.insert(entry);
