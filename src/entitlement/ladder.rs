@@ -55,10 +55,11 @@ struct List {
     buckets: Range<usize>,
     /// Where in `keys` it begins.
     start: usize,
-    /// The lowest ratio, how many bits of what a ratio is above it do not tell its
-    /// bucket, and the highest ratio.
+    /// The lowest ratio, as bits.
     lowest: u64,
+    /// A ratio's bucket is what its bits are above the lowest's, shifted right by this.
     shift: u32,
+    /// The highest ratio.
     highest: f64,
     /// What they get at any level above all ratios, and below.
     above: Sum,
