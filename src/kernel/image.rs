@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn nodes_of_two_boards_each_begin_with_another_node_of_the_other_board() {
-        let mut layout = Layout::synthetic(16, 2, 8);
+        let mut layout = Layout::synthetic(16, 8, 8);
         let ids: Vec<_> = layout.nodes.iter().map(|node| node.id).collect();
         for (index, node) in layout.nodes.iter_mut().enumerate() {
             for (other, id) in ids.iter().enumerate() {
