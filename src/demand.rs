@@ -205,19 +205,20 @@ impl Estimator {
 
     /// CPUs the task in this slot received over the last interval, 0..=1;
     /// `None` if the last update did not have it or was the first to have it.
-    pub fn received(&self, slot: u32) -> Option<f64> {
+    #[cfg(test)]
+    fn received(&self, slot: u32) -> Option<f64> {
         Some(self.current(slot)?.interval()?.received)
     }
 
-    /// The share of the last interval the task in this slot waited for a CPU,
-    /// 0..=1, with `received` at most 1; `None` as for `received`.
+    /// The share of the last interval the task in this slot waited for a CPU, 0..=1;
+    /// `None` if the last update did not have it or was the first to have it.
     pub fn waited(&self, slot: u32) -> Option<f64> {
         Some(self.current(slot)?.interval()?.waited)
     }
 
-    /// Length of the interval `received` and `waited` are about, in ns, above 0.
-    /// Longer than a round after rounds that could not read the row.
-    pub fn interval_ns(&self, slot: u32) -> Option<u64> {
+    /// Length of that interval, in ns; `None` likewise.
+    #[cfg(test)]
+    fn interval_ns(&self, slot: u32) -> Option<u64> {
         Some(self.current(slot)?.interval()?.length_ns)
     }
 

@@ -22,7 +22,7 @@ pub mod task;
 mod wake;
 pub mod work;
 
-use scx_ballast::abi::{ballast_row, ballast_stat};
+use scx_ballast::abi::ballast_row;
 
 use crate::bits::CpuBits;
 use crate::checks::{Check, Checks, Had};
@@ -377,13 +377,6 @@ impl World {
     /// The clock of a CPU: monotone there, not between CPUs.
     pub fn clock(&self, cpu: u32) -> Ns {
         self.now + self.cpus[cpu as usize].skew_ns
-    }
-
-    /// What the scheduler counted, on all CPUs together.
-    pub fn counted(&self, stat: ballast_stat) -> u64 {
-        (0..self.cpus.len() as u32)
-            .map(|cpu| self.object.cpu(cpu).stats[stat as usize])
-            .sum()
     }
 
     /// The kernel ejects the scheduler.

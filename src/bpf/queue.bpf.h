@@ -209,23 +209,15 @@ static __always_inline void bound_party_ahead(struct ballast_cpu *cpu)
 }
 
 /*
- * Nor further behind, each time one of it has run: bounded while it waits, it would go up
- * with the clock, and those whose keys stand would always come first.
+ * Charge the party for @ran_ns of one of its tasks. Only now may it be no further behind
+ * than any task: bounded while it waits, it would go up with the clock, and those whose
+ * keys stand would always come first.
  */
-static __always_inline void bound_party_behind(struct ballast_cpu *cpu)
-{
-	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 most = max_u64(2 * slice_ns, most_owed(cpu->confined_weight));
-	u64 behind = domain ? domain->clock.vtime - most : 0;
-
-	if (domain && time_before(cpu->confined_vtime, behind))
-		cpu->confined_vtime = behind;
-}
-
-/* Charge the party for @ran_ns of one of its tasks. */
 static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran_ns)
 {
+	struct ballast_domain *domain;
 	struct ballast_cpu *cpu;
+	u64 most;
 
 	if (!tctx->confined_cpu)
 		return;
@@ -233,8 +225,10 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 	if (!cpu)
 		return;
 	cpu->confined_vtime += ran_ns * BALLAST_WEIGHT_NICE0 / (cpu->confined_weight ?: 1);
-	bound_party_behind(cpu);
-	bound_party_ahead(cpu);
+	domain = domain_at(cpu->domain);
+	most = max_u64(2 * slice_ns, most_owed(cpu->confined_weight));
+	if (domain)
+		cpu->confined_vtime = bound_lag(&domain->clock, cpu->confined_vtime, most);
 }
 
 /* The keys at the heads of a CPU's queues: NO_KEY where nobody waits. */
@@ -366,8 +360,8 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, u6
 /*
  * Nobody who waits is behind @vtime, so clock @id may move there. Of a domain's,
  * those that run may be further behind: a light task leaps ahead by seconds, and the
- * clock must not take their lag with it. What they are owed is bounded to more than two
- * slices, so that shorter ways need no look.
+ * clock must not take their lag with it. Most may be further behind than two slices, so
+ * that a shorter way is not worth a look at every CPU.
  */
 static __noinline void advance(u32 id, u64 vtime, u64 now)
 {

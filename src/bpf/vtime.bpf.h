@@ -135,11 +135,10 @@ static __always_inline u64 most_behind(const struct task_ctx *tctx)
 	return tctx->ran_ns ? max_u64(banked, most_owed(tctx->weight)) : banked;
 }
 
-/* Bound the lag of @tctx, were its vruntime @vruntime, against @clock on both sides. */
-static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64 vruntime,
-					  const struct task_ctx *tctx)
+/* @vruntime, its distance to @clock bounded on both sides: behind it by @most. */
+static __always_inline u64 bound_lag(const struct ballast_clock *clock, u64 vruntime, u64 most)
 {
-	u64 behind = clock->vtime - most_behind(tctx);
+	u64 behind = clock->vtime - most;
 	u64 ahead = furthest_ahead(clock);
 
 	if (time_before(vruntime, behind))
@@ -147,6 +146,13 @@ static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64
 	if (time_before(ahead, vruntime))
 		return ahead;
 	return vruntime;
+}
+
+/* @vruntime, were it that of @tctx, with its lag bounded. */
+static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64 vruntime,
+					  const struct task_ctx *tctx)
+{
+	return bound_lag(clock, vruntime, most_behind(tctx));
 }
 
 /* @tctx's vruntime as it would be under clock @id, with the same lag. */

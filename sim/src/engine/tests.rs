@@ -162,7 +162,8 @@ fn move_to_local_belongs_to_dispatch() {
 fn select_cpu_is_not_asked_for_pinned_tasks() {
     let mut world = machine();
     let found = |world: &World| -> u64 {
-        world.counted(scx_ballast::abi::ballast_stat_BALLAST_STAT_WAKE_IDLE_DOMAIN)
+        let stat = scx_ballast::abi::ballast_stat_BALLAST_STAT_WAKE_IDLE_DOMAIN as usize;
+        (0..4).map(|cpu| world.object.cpu(cpu).stats[stat]).sum()
     };
     spinner(&mut world, &[1]);
     assert_eq!(found(&world), 0);
