@@ -92,6 +92,8 @@ pub struct Outcome {
     pub switches: u64,
     /// Kicks sent.
     pub kicks: u64,
+    /// Tasks that began to run on another CPU than before.
+    pub cpu_migrations: u64,
     /// Tasks that began to run in another cache, and of those on another node.
     pub llc_migrations: u64,
     /// Likewise.

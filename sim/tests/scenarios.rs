@@ -193,6 +193,18 @@ fn those_that_sleep_now_and_then_are_not_interrupted_each_time_one_wakes() {
 }
 
 #[test]
+fn those_that_wait_go_on_where_they_were_if_many_do() {
+    let text = "name = 'x'\nseconds = 3\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
+                [checks]\nsteady_from_s = 1\n\
+                [[tasks]]\nname = 'workers'\ncount = 24\n\
+                work = { kind = 'periodic', run_us = 1000, sleep_us = 3000, jitter_pct = 30 }\n";
+    let outcome = kept(text);
+    // In the order of the queue it would be three of four.
+    let strangers = outcome.cpu_migrations as f64 / outcome.switches as f64;
+    assert!(strangers < 0.4, "{strangers}");
+}
+
+#[test]
 fn one_that_seldom_sleeps_does_not_starve_another_pinned_to_its_cpu() {
     let text = "name = 'x'\nseconds = 6\n[topology]\nnodes = 1\ncores_per_llc = 2\n\
                 [checks]\nsteady_from_s = 1\n\

@@ -212,7 +212,7 @@ void BPF_STRUCT_OPS(ballast_dequeue, struct task_struct *p, u64 deq_flags)
 	struct task_ctx *tctx = task_ctx_of(p);
 
 	if (tctx)
-		leave_aside(tctx);
+		leave_counts(tctx);
 }
 
 /* @prev is still runnable and nobody asked for it elsewhere: its context. */
@@ -395,7 +395,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 
 	if (!cpu || !tctx)
 		return;
-	leave_aside(tctx);
+	leave_counts(tctx);
 	row = row_at(tctx->slot);
 	take_charged_weight(tctx, row);
 	if (tctx->hotplug_seen != hotplug_count)
@@ -448,7 +448,7 @@ void BPF_STRUCT_OPS(ballast_quiescent, struct task_struct *p, u64 deq_flags)
 	if (!tctx)
 		return;
 	leave_confined(tctx);
-	leave_aside(tctx);
+	leave_counts(tctx);
 	row = row_at(tctx->slot);
 	if (row)
 		enter_state(row, BALLAST_SLEEP, scx_bpf_now());

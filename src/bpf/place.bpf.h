@@ -51,18 +51,17 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	struct ballast_node *node;
-	struct bpf_cpumask *mask;
 	u32 i, id;
-	u64 now;
 	s32 cpu;
 
 	if (!domain)
 		return -EBUSY;
-	mask = domain_mask(domain_id);
-	cpu = domain->nr_idle ? idle_cpu_in(p, prev_cpu, wake_flags, mask) : -EBUSY;
-	if (cpu >= 0) {
-		count(BALLAST_STAT_WAKE_IDLE_DOMAIN);
-		return cpu;
+	if (domain->nr_idle) {
+		cpu = idle_cpu_in(p, prev_cpu, wake_flags, domain_mask(domain_id));
+		if (cpu >= 0) {
+			count(BALLAST_STAT_WAKE_IDLE_DOMAIN);
+			return cpu;
+		}
 	}
 	if (!direct_greedy)
 		return -EBUSY;
@@ -75,8 +74,7 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 			return cpu;
 		}
 	}
-	now = scx_bpf_now();
-	if (!direct_greedy_numa && !past_capacity(domain, now))
+	if (!direct_greedy_numa && !past_capacity(domain, scx_bpf_now()))
 		return -EBUSY;
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)

@@ -22,6 +22,11 @@
 /* CPUs of a domain looked at: more than share one queue, unless a user says so. */
 #define DOMAIN_SCAN_MAX 64
 
+/* Tasks at the front of a queue among which a CPU looks for one of its own. */
+#define NEAR_SCAN 12
+/* How far such a one may be behind the first of the queue, in slices. */
+#define NEAR_SLICES 4
+
 static __always_inline void leave_confined(struct task_ctx *tctx)
 {
 	struct ballast_cpu *cpu;
@@ -71,6 +76,53 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
 	if (domain)
 		__sync_fetch_and_sub(&domain->nr_aside, 1);
 	tctx->aside_domain = 0;
+}
+
+/* @tctx waits no longer in a domain's queue. */
+static __always_inline void leave_open(struct task_ctx *tctx)
+{
+	struct ballast_domain *domain;
+	struct ballast_cpu *cpu;
+
+	if (tctx->near_cpu) {
+		cpu = cpu_at(tctx->near_cpu - 1);
+		if (cpu)
+			__sync_fetch_and_sub(&cpu->nr_near, 1);
+		tctx->near_cpu = 0;
+	}
+	if (tctx->hogs_domain) {
+		domain = domain_at(tctx->hogs_domain - 1);
+		if (domain)
+			__sync_fetch_and_sub(&domain->nr_hogs, 1);
+		tctx->hogs_domain = 0;
+	}
+}
+
+/*
+ * @tctx, last on @cpu_id, is about to wait in @domain_id's queue. What counts it there
+ * is a hint: when the daemon moves it to another queue it is counted until it runs.
+ */
+static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 domain_id)
+{
+	struct ballast_domain *domain;
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (cpu) {
+		__sync_fetch_and_add(&cpu->nr_near, 1);
+		tctx->near_cpu = cpu_id + 1;
+	}
+	domain = is_hog(burst_of(tctx)) ? domain_at(domain_id) : NULL;
+	if (domain) {
+		__sync_fetch_and_add(&domain->nr_hogs, 1);
+		tctx->hogs_domain = domain_id + 1;
+	}
+}
+
+/* @tctx waits no longer. */
+static __always_inline void leave_counts(struct task_ctx *tctx)
+{
+	leave_aside(tctx);
+	leave_open(tctx);
 }
 
 /* @tctx is about to wait in the queue of a CPU of @domain_id, whose siblings may take it. */
@@ -132,7 +184,7 @@ static __always_inline void insert_confined(struct task_struct *p, struct task_c
 
 	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	join_confined(tctx, cpu_id);
-	leave_aside(tctx);
+	leave_counts(tctx);
 	if (cpu && !fixed)
 		join_aside(tctx, cpu->domain);
 	tctx->queued = true;
@@ -155,13 +207,31 @@ static __always_inline void note_arrival(u32 domain_id, u64 now)
 static __always_inline void insert_open(struct task_struct *p, struct task_ctx *tctx, u32 domain_id,
 					u64 now, u64 enq_flags)
 {
-	leave_aside(tctx);
+	leave_counts(tctx);
 	leave_confined(tctx);
 	switch_clock(tctx, domain_id);
+	join_open(tctx, scx_bpf_task_cpu(p), domain_id);
 	tctx->queued = true;
 	note_arrival(domain_id, now);
 	scx_bpf_dsq_insert_vtime(p, DOMAIN_DSQ(domain_id), slice_ns, queue_key(tctx, now),
 				 enq_flags);
+}
+
+/*
+ * With @queued tasks in its queue, more wait in @domain than CPUs are there: whoever goes
+ * first, most wait on, and switches only cost.
+ */
+static __always_inline bool are_many(const struct ballast_domain *domain, u64 queued)
+{
+	return queued + domain->nr_aside > domain->nr_online;
+}
+
+/* Whether more wait in @domain_id than CPUs are there. */
+static __always_inline bool many_wait(u32 domain_id)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+
+	return domain && are_many(domain, scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)));
 }
 
 /* The first task in @dsq, NULL if it is empty. */
@@ -381,9 +451,45 @@ static __noinline void advance(u32 id, u64 vtime, u64 now)
 	clock_advance(clock, vtime, now);
 }
 
-static __always_inline bool take_open(const struct ballast_cpu *cpu)
+/*
+ * Take the first task that was last on @cpu_id from the front of its domain's queue, if
+ * it is not much behind the very first: to fetch another CPU's takes both run queues'
+ * locks, and costs several times what a short turn does. Only where many wait, so that
+ * nobody's turn is near, and no hogs do: there order is what shares are made of, and those
+ * that are brief must come first.
+ */
+static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
 {
-	if (!scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0))
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	u64 dsq = DOMAIN_DSQ(cpu->domain), first_key = 0, queued;
+	struct task_struct *p;
+	bool taken = false;
+	u32 seen = 0;
+
+	if (!domain || domain->nr_hogs || !cpu->nr_near)
+		return false;
+	queued = scx_bpf_dsq_nr_queued(dsq);
+	/* If its own are few among them, as a rule none is near the front. */
+	if (!are_many(domain, queued) || (u64)cpu->nr_near * NEAR_SCAN < queued)
+		return false;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		if (!seen)
+			first_key = p->scx.dsq_vtime;
+		if (p->scx.dsq_vtime - first_key > NEAR_SLICES * slice_ns)
+			break;
+		if (scx_bpf_task_cpu(p) == cpu_id) {
+			taken = scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0);
+			break;
+		}
+		if (++seen == NEAR_SCAN)
+			break;
+	}
+	return taken;
+}
+
+static __always_inline bool take_open(s32 cpu_id, const struct ballast_cpu *cpu)
+{
+	if (!take_near(cpu_id, cpu) && !scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0))
 		return false;
 	count(BALLAST_STAT_DISPATCH_DOMAIN);
 	return true;
@@ -415,7 +521,7 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 
 	if (confined_first && take_confined(cpu_id, keys))
 		return true;
-	if (take_open(cpu))
+	if (take_open(cpu_id, cpu))
 		return true;
 	return !confined_first && take_confined(cpu_id, keys);
 }

@@ -111,12 +111,12 @@ static __noinline bool steal(s32 cpu_id, u64 now)
 	return false;
 }
 
-/* Wake an idle CPU of @mask, which is of a domain or node with @nr_idle of them. */
-static __always_inline bool kick_idle_in(struct bpf_cpumask *mask, u32 nr_idle)
+/* Wake an idle CPU of @mask. */
+static __always_inline bool kick_idle_in(struct bpf_cpumask *mask)
 {
 	s32 cpu;
 
-	if (!mask || !nr_idle)
+	if (!mask)
 		return false;
 	cpu = scx_bpf_pick_idle_cpu(cast_mask(mask), 0);
 	if (cpu < 0)
@@ -129,7 +129,7 @@ static __always_inline bool kick_idle_on(u32 node_id)
 {
 	struct ballast_node *node = node_at(node_id);
 
-	if (!node || !kick_idle_in(kick_mask(node_id), node->nr_idle))
+	if (!node || !node->nr_idle || !kick_idle_in(kick_mask(node_id)))
 		return false;
 	count(BALLAST_STAT_HELP_KICKS);
 	return true;
@@ -148,7 +148,7 @@ static __noinline bool call_help(u32 domain_id, u64 now)
 
 	if (!domain)
 		return false;
-	if (kick_idle_in(domain_mask(domain_id), domain->nr_idle))
+	if (domain->nr_idle && kick_idle_in(domain_mask(domain_id)))
 		return true;
 	if (!greedy_threshold || !domain->queued_since_ns)
 		return false;
@@ -196,8 +196,8 @@ static __always_inline void check_queue(u32 domain_id, u64 now)
 	if (!domain)
 		return;
 	/* Their own CPU may be taken by a class above ours. */
-	if (domain->nr_aside)
-		kick_idle_in(domain_mask(domain_id), domain->nr_idle);
+	if (domain->nr_aside && domain->nr_idle)
+		kick_idle_in(domain_mask(domain_id));
 	if (!scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
 		domain->queued_since_ns = 0;
 		return;

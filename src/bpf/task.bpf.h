@@ -243,7 +243,7 @@ static __always_inline void task_end(struct task_struct *p)
 	if (!tctx)
 		return;
 	leave_confined(tctx);
-	leave_aside(tctx);
+	leave_counts(tctx);
 	release_row(tctx->slot);
 	tctx->slot = BALLAST_NONE;
 }

@@ -85,6 +85,10 @@ struct task_ctx {
 	u32 confined_weight;
 	/* domain + 1 whose nr_aside counts it; 0: none */
 	u32 aside_domain;
+	/* domain + 1 whose nr_hogs counts it; 0: none */
+	u32 hogs_domain;
+	/* CPU + 1 whose nr_near counts it; 0: none */
+	u32 near_cpu;
 	/* hotplug_count when whole_domain was found out */
 	u32 hotplug_seen;
 	/* may use every CPU of `domain` */

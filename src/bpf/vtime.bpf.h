@@ -35,6 +35,9 @@
 #define OWED_SLICES 8
 #define OWED_NS (100ULL * 1000 * 1000)
 
+/* 100 slices by default. */
+#define HOG_NS (500ULL * 1000 * 1000)
+
 /* Below this a burst is noise of the clock and of wake-up itself. */
 #define BURST_MIN_NS (100ULL * 1000)
 
@@ -197,6 +200,12 @@ static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
 static __always_inline u64 burst_of(const struct task_ctx *tctx)
 {
 	return max_u64(tctx->burst_ns, tctx->ran_ns);
+}
+
+/* Whether one that has run for @burst_ns without sleeping will not sleep soon. */
+static __always_inline bool is_hog(u64 burst_ns)
+{
+	return burst_ns > HOG_NS;
 }
 
 /* How long @tctx is expected to run once it is its turn. */

@@ -323,6 +323,8 @@ impl World {
     fn look_at_books(&mut self) {
         let mut aside = vec![0u64; self.checks.domain_cpus.len()];
         let mut weights = vec![0u64; self.cpus.len()];
+        let mut near = vec![0u32; self.cpus.len()];
+        let mut hogs = vec![0u64; self.checks.domain_cpus.len()];
         for task in 0..self.tasks.len() as TaskId {
             if self.tasks[task as usize].state == State::Dead {
                 continue;
@@ -337,6 +339,12 @@ impl World {
             if context.confined_cpu > 0 {
                 weights[context.confined_cpu as usize - 1] += u64::from(context.confined_weight);
             }
+            if context.near_cpu > 0 {
+                near[context.near_cpu as usize - 1] += 1;
+            }
+            if context.hogs_domain > 0 {
+                hogs[context.hogs_domain as usize - 1] += 1;
+            }
         }
         self.check_rows_used();
         for (domain, count) in (0u32..).zip(aside) {
@@ -347,7 +355,20 @@ impl World {
                 );
                 self.checks.fail(Check::Rows, self.now, text);
             }
+            let (says, are) = (self.object.domain(domain).nr_hogs, hogs[domain as usize]);
+            if says != are {
+                let text = format!("domain {domain} counts {says} hogs that wait, there are {are}");
+                self.checks.fail(Check::Rows, self.now, text);
+            }
             self.check_online(domain);
+        }
+        for (cpu, count) in (0u32..).zip(near) {
+            let says = self.object.cpu(cpu).nr_near;
+            if says != count {
+                let text =
+                    format!("CPU {cpu} counts {says} tasks that wait near, there are {count}");
+                self.checks.fail(Check::Rows, self.now, text);
+            }
         }
         for (cpu, weight) in (0u32..).zip(weights) {
             let says = self.object.cpu(cpu).confined_weight;

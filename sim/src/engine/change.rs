@@ -64,6 +64,7 @@ impl World {
         };
         t.memory_node = birth.memory_node;
         (t.warm_llc, t.warm_node, t.warm_domain) = (NONE, NONE, NONE);
+        t.warm_cpu = NONE;
         (t.left_ns, t.backlog, t.ends) = (0, 0, false);
         t.request_seen = (0, 0);
         let c = t.c_mut();

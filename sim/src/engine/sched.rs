@@ -333,6 +333,8 @@ impl World {
             };
         }
         (t.warm_llc, t.warm_node) = (place.llc, place.node);
+        let before = std::mem::replace(&mut t.warm_cpu, cpu);
+        self.tally.cpu_migrations += u64::from(before != super::NONE && before != cpu);
         if t.memory_node == super::NONE {
             t.memory_node = place.node;
         }

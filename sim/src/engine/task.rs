@@ -135,6 +135,8 @@ pub struct Task {
     pub memory_node: u32,
     /// Last-level cache it last ran in, NONE: none.
     pub warm_llc: u32,
+    /// Likewise the CPU it last ran on.
+    pub warm_cpu: u32,
     /// Node it last ran on.
     pub warm_node: u32,
     /// Domain it last ran in, NONE: none.
@@ -172,6 +174,7 @@ impl Task {
             left_ns: 0,
             memory_node: NONE,
             warm_llc: NONE,
+            warm_cpu: NONE,
             warm_node: NONE,
             warm_domain: NONE,
             sleep: 0,

@@ -87,6 +87,7 @@ pub fn judge(
         events: world.tally.events,
         switches: world.tally.switches,
         kicks: world.tally.kicks,
+        cpu_migrations: world.tally.cpu_migrations,
         llc_migrations: world.tally.llc_migrations,
         node_migrations: world.tally.node_migrations,
         lock_wait_ms: world.tally.lock_wait_ns as f64 / 1e6,
