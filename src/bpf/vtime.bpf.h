@@ -35,7 +35,7 @@
 #define OWED_SLICES 8
 #define OWED_NS (100ULL * 1000 * 1000)
 
-/* 100 slices by default. */
+/* CPU time without sleep that makes a hog: 100 slices by default. */
 #define HOG_NS (500ULL * 1000 * 1000)
 
 /* Below this a burst is noise of the clock and of wake-up itself. */
