@@ -106,7 +106,7 @@ pub(crate) fn cpus_of(words: &[u64]) -> impl Iterator<Item = CpuId> {
 }
 
 /// The places of the bits that are set.
-pub(crate) fn ones(words: &[u64]) -> impl Iterator<Item = usize> {
+pub(crate) fn ones(words: &[u64]) -> impl Iterator<Item = usize> + Clone {
     words.iter().enumerate().flat_map(|(at, &word)| {
         std::iter::successors((word != 0).then_some(word), |&word| {
             let rest = word & (word - 1);

@@ -45,6 +45,7 @@ mod fill;
 mod flat;
 mod flow;
 mod ladder;
+mod nest;
 mod payout;
 mod regions;
 mod terminal;
@@ -234,7 +235,7 @@ impl Solver {
         let others = self.classes.capacity.len();
         let most = self.classes.reached_capacity;
         self.payout
-            .start(&self.tree, self.classes.count, others, most);
+            .start(&self.tree, self.classes.sets().masks, others, most);
         let several = self.tree.class[0] == MIXED;
         let mut bind = self.payout.is_short(0) && !self.classes.all_reached;
         if several {
@@ -279,7 +280,7 @@ impl Solver {
             }
         }
         let most = known.unwrap_or_else(|| self.most());
-        let (count, others) = (self.classes.count, self.classes.capacity.len());
+        let (count, others) = (self.classes.sets().masks, self.classes.capacity.len());
         self.payout.start(&self.tree, count, others, most);
         self.descend(true, out);
         true
@@ -348,13 +349,10 @@ impl Solver {
             out.wanted.resize(cpus, false);
         } else if several {
             confined.spread(&mut payout.hungry);
-            let node = |class: &u32| classes.count + *class as usize;
-            out.wanted.extend(
-                classes
-                    .cpu_class
-                    .iter()
-                    .map(|class| payout.hungry[node(class)]),
-            );
+            let node = |class: &u32| classes.sets().masks + *class as usize;
+            let cpus = classes.sets().of_cpu.iter();
+            out.wanted
+                .extend(cpus.map(|class| payout.hungry[node(class)]));
         } else {
             out.wanted
                 .extend((0..cpus).map(|cpu| classes.is_reached(cpu)));

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Tasks that may use the same CPUs, and CPUs that the same tasks may use.
-//! Never knows weights, demands or groups.
+//! Never knows weights or groups, nor who wants what: only how much a mask could.
 
-use super::units::{UNBOUNDED, capacity_units};
-use super::{CpuCapacity, Problem};
+use super::nest::Nest;
+use super::units::{UNBOUNDED, capacity_units, units};
+use super::{CpuCapacity, Problem, TaskClaim};
 use crate::affinity::{MaskTable, cpus_of, ones};
 use crate::ids::{CpuId, MaskId};
 
@@ -11,23 +12,17 @@ use crate::ids::{CpuId, MaskId};
 pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// The classes of a problem. Masks that hold the same CPUs of the problem are
-/// one class, whatever else they hold; CPUs in the same masks are one class.
-/// Mask classes are ordered by size and then by what they hold, so they do not
-/// depend on the ids of the masks.
+/// one class, whatever else they hold, and so are those of which [`Nest`] knows
+/// that it makes no difference; CPUs in the same masks are one class.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    /// Number of mask classes.
-    pub count: usize,
-    /// Class of each mask in use.
-    of_mask: Vec<u32>,
-    /// Class of CPUs at each place of the problem's `cpus`.
-    pub cpu_class: Vec<u32>,
+    /// By what the masks hold.
+    exact: Sets,
+    nest: Nest,
+    /// By what makes a difference, if masks are nested.
+    merged: Sets,
     /// Capacity of each class of CPUs, in units.
     pub capacity: Vec<u64>,
-    /// Where each mask class begins in `reach`, and the end of the last.
-    start: Vec<u32>,
-    /// The classes of CPUs of each mask class.
-    reach: Vec<u32>,
     /// Whether every CPU with a capacity is in some mask.
     pub all_reached: bool,
     /// Whether any CPU has a capacity.
@@ -40,12 +35,56 @@ pub(super) struct Classes {
     any_nowhere: bool,
     /// Whether some task has a mask that the table does not.
     any_unknown: bool,
-    /// Counts the builds that found other masks or CPUs than the last.
+    /// Counts the builds that found other sets than the last.
     pub version: u64,
     known: Known,
     /// Number of tasks of each mask class.
     pub sizes: Vec<u32>,
     scratch: Scratch,
+}
+
+/// Classes of masks and of CPUs, and which may use which.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    /// Number of mask classes, and of classes of CPUs.
+    pub masks: usize,
+    pub cpus: usize,
+    /// Class of each mask in use.
+    pub of_mask: Vec<u32>,
+    /// Class of CPUs at each place of the problem's `cpus`.
+    pub of_cpu: Vec<u32>,
+    /// Where each mask class begins in `reach`, and the end of the last.
+    start: Vec<u32>,
+    /// The classes of CPUs of each mask class.
+    reach: Vec<u32>,
+}
+
+impl Sets {
+    /// The classes of CPUs that a mask class may use.
+    pub fn reach(&self, class: usize) -> &[u32] {
+        &self.reach[self.start[class] as usize..self.start[class + 1] as usize]
+    }
+
+    /// Lists which classes of CPUs each mask class may use: pairs of the one and the
+    /// other, in order of the latter.
+    pub fn connect(&mut self, pairs: impl Iterator<Item = (u32, u32)> + Clone) {
+        self.start.clear();
+        self.start.resize(self.masks + 2, 0);
+        for (mask, _) in pairs.clone() {
+            self.start[mask as usize + 2] += 1;
+        }
+        for class in 0..self.masks {
+            self.start[class + 2] += self.start[class + 1];
+        }
+        self.reach.clear();
+        self.reach.resize(self.start[self.masks + 1] as usize, 0);
+        for (mask, cpus) in pairs {
+            let next = &mut self.start[mask as usize + 1];
+            self.reach[*next as usize] = cpus;
+            *next += 1;
+        }
+        self.start.truncate(self.masks + 1);
+    }
 }
 
 /// What the classes were made of. It hardly ever changes from round to round,
@@ -90,8 +129,9 @@ impl Known {
 
 #[derive(Debug, Default)]
 struct Scratch {
-    /// Number of tasks with each mask.
+    /// Number of tasks with each mask, and what they could use, in CPUs.
     uses: Vec<u32>,
+    demands: Vec<f64>,
     masks: Vec<MaskId>,
     place: Vec<u32>,
     by_mask: Rows,
@@ -102,36 +142,49 @@ impl Classes {
     /// Finds the classes of a problem.
     pub fn build(&mut self, problem: &Problem<'_>) {
         self.find_used(problem);
+        let mut is_new = false;
         if self.version == 0 || !self.known.update(problem, &self.scratch.masks) {
-            self.version += 1;
+            is_new = true;
             self.known.update(problem, &self.scratch.masks);
             self.locate(problem.cpus);
             self.classify_masks(problem.masks, problem.cpus.len());
             self.classify_cpus(problem.cpus.len());
             self.connect();
+            self.nest.build(&self.exact, self.unreached());
         }
         self.measure(problem.cpus);
+        is_new |= self.merge(problem.tasks);
+        self.version += u64::from(is_new);
         self.count_tasks();
+    }
+
+    /// The classes that make a difference.
+    pub fn sets(&self) -> &Sets {
+        match self.nest.is_nested() {
+            true => &self.merged,
+            false => &self.exact,
+        }
     }
 
     /// The class of a mask that a task of the problem has.
     pub fn of(&self, mask: MaskId) -> u32 {
-        self.of_mask.get(mask.index()).copied().unwrap_or(NOWHERE)
+        let class = self.sets().of_mask.get(mask.index());
+        class.copied().unwrap_or(NOWHERE)
     }
 
-    /// The classes of CPUs that a mask class may use.
-    pub fn reach(&self, class: usize) -> &[u32] {
-        &self.reach[self.start[class] as usize..self.start[class + 1] as usize]
-    }
-
-    /// Whether all tasks may use the same CPUs, and at least one.
+    /// Whether it makes no difference which CPUs tasks may use, and each may use one.
     pub fn is_uniform(&self) -> bool {
-        self.count <= 1 && !self.any_nowhere && !self.any_unknown
+        self.sets().masks <= 1 && !self.any_nowhere && !self.any_unknown
     }
 
     /// Whether the CPU at this place of the problem's `cpus` is in some mask.
     pub fn is_reached(&self, cpu: usize) -> bool {
-        self.cpu_class[cpu] != 0 || !self.scratch.by_cpu.first_is_empty()
+        Some(self.exact.of_cpu[cpu]) != self.unreached()
+    }
+
+    /// The class of the CPUs that are in no mask, by what masks hold.
+    fn unreached(&self) -> Option<u32> {
+        self.scratch.by_cpu.first_is_empty().then_some(0)
     }
 
     fn find_used(&mut self, problem: &Problem<'_>) {
@@ -154,9 +207,33 @@ impl Classes {
         );
     }
 
+    /// Merges what makes no difference. Returns whether that is not what it was.
+    fn merge(&mut self, tasks: &[TaskClaim]) -> bool {
+        if !self.nest.is_nested() {
+            return false;
+        }
+        let Scratch { masks, demands, .. } = &mut self.scratch;
+        demands.clear();
+        demands.resize(self.exact.of_mask.len(), 0.0);
+        // One class is one class, whatever it could use.
+        if self.exact.masks > 1 {
+            for task in tasks {
+                if let Some(demand) = demands.get_mut(task.mask.index()) {
+                    *demand += task.claim().sane().demand;
+                }
+            }
+        }
+        let demands = masks.iter().map(|mask| {
+            let class = self.exact.of_mask[mask.index()];
+            (class, units(demands[mask.index()]))
+        });
+        self.nest
+            .merge(&self.exact, demands, &mut self.capacity, &mut self.merged)
+    }
+
     fn count_tasks(&mut self) {
         self.sizes.clear();
-        self.sizes.resize(self.count, 0);
+        self.sizes.resize(self.sets().masks, 0);
         for &mask in &self.scratch.masks {
             let class = self.of(mask);
             // The class of masks without CPUs is no place in the list.
@@ -198,14 +275,15 @@ impl Classes {
             }
         }
         by_mask.rank();
-        self.of_mask.clear();
-        self.of_mask.resize(table.len(), NOWHERE);
+        let of_mask = &mut self.exact.of_mask;
+        of_mask.clear();
+        of_mask.resize(table.len(), NOWHERE);
         // The empty row, if there is one, has rank 0.
         let empty = by_mask.first_is_empty();
         self.any_nowhere = empty;
-        self.count = by_mask.ranks - usize::from(empty);
+        self.exact.masks = by_mask.ranks - usize::from(empty);
         for (&mask, &rank) in masks.iter().zip(&by_mask.rank) {
-            self.of_mask[mask.index()] = if empty { rank.wrapping_sub(1) } else { rank };
+            of_mask[mask.index()] = if empty { rank.wrapping_sub(1) } else { rank };
         }
     }
 
@@ -216,9 +294,9 @@ impl Classes {
             by_cpu,
             ..
         } = &mut self.scratch;
-        by_cpu.clear(cpus, self.count);
+        by_cpu.clear(cpus, self.exact.masks);
         for (row, mask) in masks.iter().enumerate() {
-            let class = self.of_mask[mask.index()];
+            let class = self.exact.of_mask[mask.index()];
             if class != NOWHERE {
                 for cpu in by_mask.members(row) {
                     by_cpu.set(cpu, class as usize);
@@ -226,18 +304,19 @@ impl Classes {
             }
         }
         by_cpu.rank();
-        self.cpu_class.clone_from(&by_cpu.rank);
+        self.exact.cpus = by_cpu.ranks;
+        self.exact.of_cpu.clone_from(&by_cpu.rank);
     }
 
     /// Adds up what the CPUs can hand out.
     fn measure(&mut self, cpus: &[CpuCapacity]) {
         self.capacity.clear();
-        self.capacity.resize(self.scratch.by_cpu.ranks, 0);
+        self.capacity.resize(self.exact.cpus, 0);
         (self.all_reached, self.has_capacity) = (true, false);
         (self.total_capacity, self.reached_capacity) = (0.0, 0.0);
         for (at, cpu) in cpus.iter().enumerate() {
             let capacity = capacity_units(cpu.capacity);
-            let sum = &mut self.capacity[self.cpu_class[at] as usize];
+            let sum = &mut self.capacity[self.exact.of_cpu[at] as usize];
             *sum = (*sum + capacity).min(UNBOUNDED);
             self.has_capacity |= capacity > 0;
             self.total_capacity += cpu.capacity.max(0.0);
@@ -249,31 +328,15 @@ impl Classes {
         }
     }
 
-    /// Lists the classes of CPUs of each mask class.
+    /// Lists the classes of CPUs of each mask class, by what masks hold.
     fn connect(&mut self) {
         let by_cpu = &self.scratch.by_cpu;
         // Each class of CPUs is represented by the first in rank order.
-        let firsts = || by_cpu.representatives();
-        self.start.clear();
-        self.start.resize(self.count + 2, 0);
-        for (_, cpu) in firsts() {
-            for class in by_cpu.members(cpu) {
-                self.start[class + 2] += 1;
-            }
-        }
-        for class in 0..self.count {
-            self.start[class + 2] += self.start[class + 1];
-        }
-        self.reach.clear();
-        self.reach.resize(self.start[self.count + 1] as usize, 0);
-        for (rank, cpu) in firsts() {
-            for class in by_cpu.members(cpu) {
-                let next = &mut self.start[class + 1];
-                self.reach[*next as usize] = rank;
-                *next += 1;
-            }
-        }
-        self.start.truncate(self.count + 1);
+        let pairs = by_cpu.representatives().flat_map(|(rank, cpu)| {
+            let masks = by_cpu.members(cpu);
+            masks.map(move |mask| (mask as u32, rank))
+        });
+        self.exact.connect(pairs);
     }
 }
 
@@ -308,7 +371,7 @@ impl Rows {
         &self.words[row * self.words_per_row..][..self.words_per_row]
     }
 
-    fn members(&self, row: usize) -> impl Iterator<Item = usize> {
+    fn members(&self, row: usize) -> impl Iterator<Item = usize> + Clone {
         ones(self.row(row))
     }
 
@@ -349,7 +412,7 @@ impl Rows {
     }
 
     /// One row of each rank, with its rank, in order of rank.
-    fn representatives(&self) -> impl Iterator<Item = (u32, usize)> {
+    fn representatives(&self) -> impl Iterator<Item = (u32, usize)> + Clone {
         let mut next = 0;
         self.order.iter().filter_map(move |&row| {
             let rank = self.rank[row as usize];

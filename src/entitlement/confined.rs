@@ -91,7 +91,7 @@ impl Confined {
 
     fn connect_classes(&mut self, classes: &Classes) {
         if self.flat_version != classes.version {
-            self.begin(classes, classes.count + classes.capacity.len());
+            self.begin(classes, classes.sets().masks + classes.capacity.len());
             self.network.connect();
             self.flat_version = classes.version;
         }
@@ -111,7 +111,7 @@ impl Confined {
         ladder.build(claims, &classes.sizes);
         self.terminals.clear();
         self.terminals
-            .extend((0..classes.count).map(|class| Terminal {
+            .extend((0..classes.sets().masks).map(|class| Terminal {
                 node: class as u32,
                 children: 0..0,
                 list: class,
@@ -124,9 +124,9 @@ impl Confined {
     /// Starts a network, with arcs from mask classes to their classes of CPUs.
     fn begin(&mut self, classes: &Classes, nodes: usize) {
         self.network.clear(nodes);
-        for class in 0..classes.count {
-            for &cpus in classes.reach(class) {
-                let cpus = classes.count as u32 + cpus;
+        for class in 0..classes.sets().masks {
+            for &cpus in classes.sets().reach(class) {
+                let cpus = classes.sets().masks as u32 + cpus;
                 self.network.add(class as u32, cpus, UNBOUNDED);
             }
         }
@@ -416,11 +416,11 @@ impl Confined {
     /// Makes the network one region again, in which nothing is given.
     fn unite(&mut self, classes: &Classes) {
         self.network.unite();
-        for (node, &capacity) in (classes.count..).zip(&classes.capacity) {
+        for (node, &capacity) in (classes.sets().masks..).zip(&classes.capacity) {
             self.network.set_drain(node, capacity);
         }
         let nodes = self.network.nodes();
-        let drains = (classes.count..).zip(classes.capacity.iter().copied());
+        let drains = (classes.sets().masks..).zip(classes.capacity.iter().copied());
         self.regions.unite(nodes, drains);
         self.fixed.clear();
         self.fixed.resize(nodes, 0);

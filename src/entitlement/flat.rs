@@ -29,7 +29,7 @@ impl Solver {
         let hungry = &mut self.payout.hungry;
         confined.write_levels(&mut self.levels);
         hungry.clear();
-        hungry.resize(classes.count + classes.capacity.len(), false);
+        hungry.resize(classes.sets().masks + classes.capacity.len(), false);
         let levels = &self.levels;
         let level_of = |class: u32| levels.get(class as usize).copied().unwrap_or(0.0);
         let classes = &*classes;

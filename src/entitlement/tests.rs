@@ -6,6 +6,7 @@ mod fill;
 mod groups;
 mod kept;
 mod masks;
+mod nested;
 mod oracle;
 mod peers;
 mod random;

@@ -138,7 +138,7 @@ impl Tree {
         self.measure_depth();
         self.add_up(problem, classes);
         self.sort_by_group(problem, classes);
-        self.sort_by_class(classes.count);
+        self.sort_by_class(classes.sets().masks);
     }
 
     /// Number of groups, at least 1.
