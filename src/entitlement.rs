@@ -39,6 +39,7 @@
 //! CPU, so what is decided does not depend on order. Shares are right to about
 //! 1e-12 CPU for each task on the machine.
 
+mod bare;
 mod classes;
 mod confined;
 mod fill;
@@ -54,8 +55,11 @@ mod units;
 
 use crate::affinity::MaskTable;
 use crate::ids::{CpuId, GroupId, MaskId};
-use classes::Classes;
-use confined::{Confined, Split};
+use std::ops::Range;
+
+use bare::Bare;
+use classes::{Classes, NOWHERE};
+use confined::{Confined, Way, slack};
 use fill::entitlement;
 pub use fill::{Claim, Fill, Filler, fill};
 use payout::Payout;
@@ -165,6 +169,9 @@ pub struct Solver {
     filler: Filler,
     payout: Payout,
     confined: Confined,
+    bare: Bare,
+    /// Whether `bare` holds the flow of the outcome.
+    is_bare: bool,
     /// Whether masks stood in the way of groups in the last round. Decides what is
     /// tried first, never what comes out.
     masks_bound: bool,
@@ -181,6 +188,7 @@ impl Solver {
     /// With more tasks and groups than a u32 can count.
     pub fn solve(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
         self.classes.build(problem);
+        self.is_bare = false;
         out.shares.clear();
         out.levels.clear();
         out.wanted.clear();
@@ -241,13 +249,14 @@ impl Solver {
         if several {
             bind |= self.descend_among_masks(out);
         } else {
-            self.descend(false, out);
+            out.level = self.descend(Way::Free, 0..self.tree.len());
         }
         out.method = match self.tree.len() {
             _ if bind => Method::Flow,
             1 => Method::Fill,
             _ => Method::Groups,
         };
+        self.payout.pay(problem, &self.classes, &self.tree, out);
         self.find_wanted(several, problem.cpus.len(), out);
     }
 
@@ -258,97 +267,115 @@ impl Solver {
     /// is found first then: if it is less than without masks, nothing is split twice.
     fn descend_among_masks(&mut self, out: &mut Entitlements) -> bool {
         let total = self.payout.total[0];
-        let did_bind = self.masks_bound;
-        let known = did_bind.then(|| {
-            self.build_network();
-            self.most()
-        });
-        let known = known.filter(|&most| self.confined.is_below(most, total));
-        if known.is_none() {
-            self.descend(false, out);
-            let (tree, classes, payout) = (&self.tree, &self.classes, &self.payout);
-            if !did_bind {
-                // Mostly it is enough: masks seldom bind.
-                self.confined.build_without_groups(tree, classes, payout);
-            }
-            self.masks_bound = !self.confined.is_feasible(classes, payout);
+        self.confined.begin(&self.tree, &self.payout);
+        let known = self.masks_bound.then(|| self.most());
+        if known.is_none_or(|most| !self.confined.is_below(most, total)) {
+            out.level = self.descend(Way::Free, 0..self.tree.len());
+            self.masks_bound = !self.is_carried();
             if !self.masks_bound {
                 return false;
-            }
-            if !did_bind {
-                self.build_network();
             }
         }
         let most = known.unwrap_or_else(|| self.most());
         let (count, others) = (self.classes.sets().masks, self.classes.capacity.len());
         self.payout.start(&self.tree, count, others, most);
-        self.descend(true, out);
+        out.level = self.descend_confined();
         true
     }
 
-    fn build_network(&mut self) {
-        self.confined.build(&self.tree, &self.classes, &self.payout);
-    }
-
-    /// The most that the children of the root can get together, in CPUs. The
-    /// first split must follow: it goes on from the flow of that.
+    /// Builds the network, and finds the most that the children of the root can get
+    /// together, in CPUs. The exact split of the root goes on from the flow of that.
     fn most(&mut self) -> f64 {
-        self.confined.most(&self.tree, &self.classes, &self.payout)
+        let (tree, classes, payout) = (&self.tree, &self.classes, &self.payout);
+        self.confined.build(tree, classes, payout);
+        self.confined.most(tree, classes, payout)
     }
 
-    /// Splits what every group got among its children, from the root down.
-    fn descend(&mut self, confined: bool, out: &mut Entitlements) {
+    /// Whether the CPUs can carry what was given to tasks.
+    fn is_carried(&mut self) -> bool {
+        let slack = slack(&self.tree, &self.payout);
+        self.is_bare = self.bare.carries(&self.classes, &self.payout.given, slack);
+        self.is_bare
+    }
+
+    /// Splits what every group got as its CPUs can carry it. Returns what
+    /// [`Solver::descend`] does.
+    ///
+    /// Once only groups are left that hold no others, mostly no more CPUs need to be
+    /// cut off. If the CPUs can carry what these get then, each gets it: whoever is
+    /// first could not do so otherwise. That is tried again after one more group, two
+    /// more, four more and so on.
+    fn descend_confined(&mut self) -> f64 {
+        let (leaves, all) = (self.tree.leaves().max(1), self.tree.len());
+        let level = self.descend(Way::Exact, 0..leaves);
+        let (mut done, mut step) = (leaves, 1);
+        while done < all {
+            self.payout.note();
+            self.descend(Way::Foreseen, done..all);
+            if self.is_carried() {
+                break;
+            }
+            self.payout.take_back();
+            let next = (done + step).min(all);
+            self.descend(Way::Exact, done..next);
+            (done, step) = (next, 2 * step);
+        }
+        level
+    }
+
+    /// Splits what groups got among their children: those at these places in the
+    /// order from the root down. Returns the level in the first.
+    fn descend(&mut self, way: Way, places: Range<usize>) -> f64 {
         let Solver {
             tree,
             filler,
             payout,
+            confined,
             ..
         } = self;
-        for &group in &tree.order {
+        let mut first = None;
+        for &group in &tree.order[places] {
             let group = group as usize;
             payout.open(tree, group);
-            let children = tree.children_of(group);
-            if confined && tree.class[group] == MIXED {
-                let split = Split {
-                    tree,
-                    group,
-                    payout,
-                    out,
-                };
-                let level = self.confined.split(split);
-                if group == 0 {
-                    out.level = level;
+            let level = match tree.class[group] {
+                MIXED => confined.split(tree, group, way, payout),
+                NOWHERE => f64::INFINITY,
+                _ => {
+                    let level = match payout.is_enough(tree, group) {
+                        true => f64::INFINITY,
+                        false => {
+                            let total = payout.total[group];
+                            filler.level(tree.claims(group), total).level
+                        }
+                    };
+                    payout.give_all(tree.runs_of(group).start, level);
+                    level
                 }
-                continue;
-            }
-            let level = if payout.is_enough(tree, group) {
-                f64::INFINITY
-            } else {
-                let claims = tree.children[children.clone()].iter();
-                filler
-                    .level(claims.map(|child| child.claim), payout.total[group])
-                    .level
             };
-            payout.hand_out(tree, group, children, level, out);
-            if group == 0 {
-                out.level = level;
-            }
+            payout.hand_on(tree, group);
+            first = first.or(Some(level));
         }
+        first.unwrap_or(f64::INFINITY)
     }
 
-    /// `several`: there is more than one mask class, and the network holds the
-    /// flow of the outcome.
+    /// `several`: there is more than one mask class, and a network holds the flow of
+    /// the outcome.
     fn find_wanted(&mut self, several: bool, cpus: usize, out: &mut Entitlements) {
         let Solver {
             classes,
             payout,
             confined,
+            bare,
             ..
         } = self;
         if !payout.hungry.contains(&true) {
             out.wanted.resize(cpus, false);
         } else if several {
-            confined.spread(&mut payout.hungry);
+            let slack = slack(&self.tree, payout);
+            match self.is_bare {
+                true => bare.spread(&mut payout.hungry, slack),
+                false => confined.spread(&mut payout.hungry),
+            }
             let node = |class: &u32| classes.sets().masks + *class as usize;
             let cpus = classes.sets().of_cpu.iter();
             out.wanted

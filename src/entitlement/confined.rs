@@ -4,16 +4,17 @@
 
 use std::ops::Range;
 
+use super::Problem;
+use super::bare::add_classes;
 use super::classes::Classes;
-use super::fill::{Filler, entitlement};
+use super::fill::{Claim, Filler, entitlement};
 use super::flow::{Carries, Network};
 use super::ladder::Ladder;
 use super::payout::Payout;
 use super::regions::Regions;
 use super::terminal::{Terminal, demand, list_terminals, satisfy};
 use super::tree::{MIXED, Tree};
-use super::units::{UNBOUNDED, cpus, units};
-use super::{Entitlements, Problem};
+use super::units::{cpus, units};
 use crate::affinity::ones;
 
 /// The network of a problem, what is known of the flows in it, and scratch
@@ -28,8 +29,7 @@ pub(super) struct Confined {
     /// The version of the classes that the network is of, if there are no groups in
     /// it; otherwise 0.
     flat_version: u64,
-    /// Amounts that differ by no more are equal: every child and every node may
-    /// have lost a unit to rounding.
+    /// See [`slack`].
     slack: u64,
     regions: Regions,
     /// What enters at each node whatever the children of the group get.
@@ -39,6 +39,13 @@ pub(super) struct Confined {
     /// Children of the group; those of a part are together.
     terminals: Vec<Terminal>,
     parts: Vec<Part>,
+    /// Of each run of the group, its list, or `BEYOND`; and what it gets, in CPUs.
+    list_of: Vec<u32>,
+    amount_of: Vec<f64>,
+    /// The children of the group that are not beyond a cut, each with its run, the
+    /// first of the group being 0; and how many there are in each list.
+    here: Vec<(u32, Claim)>,
+    sizes: Vec<u32>,
     /// Whether a part had to be divided since the regions were united.
     divided: bool,
 }
@@ -54,53 +61,52 @@ struct Part {
     least: f64,
 }
 
-/// A group about to be split, and what that takes.
-pub(super) struct Split<'a> {
-    pub tree: &'a Tree,
-    pub group: usize,
-    pub payout: &'a mut Payout,
-    pub out: &'a mut Entitlements,
+/// No list: the run is beyond a cut.
+const BEYOND: u32 = u32::MAX;
+
+/// How a group is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As if no mask stood in the way.
+    Free,
+    /// As if no other mask stood in the way than those of regions that are cut off.
+    Foreseen,
+    /// As the CPUs can carry it.
+    Exact,
 }
 
 impl Confined {
+    /// Gets ready for the groups of a problem.
+    pub fn begin(&mut self, tree: &Tree, payout: &Payout) {
+        self.slack = slack(tree, payout);
+    }
+
     /// Builds the network: from groups to the groups and mask classes in them,
     /// from mask classes to classes of CPUs. The nodes are those of `payout`.
     pub fn build(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) {
         let nodes = payout.given.len();
-        self.begin(classes, nodes);
-        self.slack = (tree.children.len() + nodes) as u64;
+        self.clear(classes, nodes);
         self.flat_version = 0;
         for group in tree.deepest_first() {
             if group != 0 && tree.class[group] == MIXED {
-                list_terminals(tree, payout, group, &mut self.terminals);
-                for terminal in &self.terminals {
-                    self.network
-                        .add(payout.node[group], terminal.node, terminal.demand);
+                let node = payout.node[group];
+                for run in tree.runs_of(group) {
+                    let to = payout.node_of(tree, run);
+                    self.network.add(node, to, tree.runs[run].demand);
                 }
             }
         }
         self.network.connect();
     }
 
-    /// Builds the network of mask classes and classes of CPUs alone: what groups got
-    /// must have been handed on to tasks.
-    pub fn build_without_groups(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) {
-        self.slack = (tree.children.len() + payout.given.len()) as u64;
-        self.connect_classes(classes);
-    }
-
-    fn connect_classes(&mut self, classes: &Classes) {
-        if self.flat_version != classes.version {
-            self.begin(classes, classes.sets().masks + classes.capacity.len());
-            self.network.connect();
-            self.flat_version = classes.version;
-        }
-    }
-
     /// Builds the network of mask classes and classes of CPUs, for tasks in one
     /// group.
     pub fn build_flat(&mut self, problem: &Problem<'_>, classes: &Classes) {
-        self.connect_classes(classes);
+        if self.flat_version != classes.version {
+            self.clear(classes, classes.sets().masks + classes.capacity.len());
+            self.network.connect();
+            self.flat_version = classes.version;
+        }
         self.unite(classes);
         self.slack = (problem.tasks.len() + self.regions.nodes()) as u64;
         let claims = problem.tasks.iter().map(|task| {
@@ -113,7 +119,7 @@ impl Confined {
         self.terminals
             .extend((0..classes.sets().masks).map(|class| Terminal {
                 node: class as u32,
-                children: 0..0,
+                run: class,
                 list: class,
                 demand: units(ladder.demand(class)),
                 level: 0.0,
@@ -122,14 +128,9 @@ impl Confined {
     }
 
     /// Starts a network, with arcs from mask classes to their classes of CPUs.
-    fn begin(&mut self, classes: &Classes, nodes: usize) {
+    fn clear(&mut self, classes: &Classes, nodes: usize) {
         self.network.clear(nodes);
-        for class in 0..classes.sets().masks {
-            for &cpus in classes.sets().reach(class) {
-                let cpus = classes.sets().masks as u32 + cpus;
-                self.network.add(class as u32, cpus, UNBOUNDED);
-            }
-        }
+        add_classes(&mut self.network, classes);
     }
 
     /// What all terminals could use, in units.
@@ -176,15 +177,6 @@ impl Confined {
         self.divided || most + self.slack < unconfined
     }
 
-    /// Whether the CPUs can carry what was given.
-    pub fn is_feasible(&mut self, classes: &Classes, payout: &Payout) -> bool {
-        self.unite(classes);
-        for (node, &given) in (0..self.regions.nodes() as u32).zip(&payout.given) {
-            self.network.set_supply(node, given);
-        }
-        self.run_all() <= self.slack
-    }
-
     /// The most that the children of the root can get together, in CPUs.
     /// To be called just before the first split.
     pub fn most(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) -> f64 {
@@ -214,39 +206,52 @@ impl Confined {
         self.network.spread(marked, self.slack);
     }
 
-    /// Splits what the group got. Returns the highest level among those who
-    /// have CPUs to themselves.
-    pub fn split(&mut self, mut split: Split<'_>) -> f64 {
-        list_terminals(split.tree, split.payout, split.group, &mut self.terminals);
-        let mut amount = units(split.payout.total[split.group]);
-        let (mut region, mut terminals) = (0, 0..self.terminals.len());
-        if split.group != 0 {
-            let node = split.payout.node[split.group];
-            self.fixed[node as usize] = 0;
-            self.network.hand_on(node);
-            region = self.network.region(node);
-            self.regions.retire(region, node);
-            let beyond;
-            (terminals, beyond) = self.hand_out_beyond(node, &mut split);
-            amount = amount.saturating_sub(beyond);
-        }
-        let part = Part {
-            terminals: terminals.clone(),
-            region,
-            amount,
+    /// Splits what a group that is `MIXED` got. Returns the highest level among those
+    /// who have CPUs to themselves.
+    pub fn split(&mut self, tree: &Tree, group: usize, way: Way, payout: &mut Payout) -> f64 {
+        list_terminals(tree, payout, group, &mut self.terminals);
+        self.list_of.clear();
+        self.list_of.resize(self.terminals.len(), 0);
+        let mut part = Part {
+            terminals: 0..self.terminals.len(),
+            region: 0,
+            amount: units(payout.total[group]),
             least: 0.0,
         };
-        let level = self.first_level(&part, split.tree);
-        self.parts.clear();
-        let mut highest = self.apply(&part, level);
-        if !self.parts.is_empty() {
-            self.climb(terminals.clone(), split.tree);
-            highest = highest.max(self.decide());
+        if group != 0 && way != Way::Free {
+            let node = payout.node[group];
+            part.region = self.network.region(node);
+            if way == Way::Exact {
+                self.fixed[node as usize] = 0;
+                self.network.hand_on(node);
+                self.regions.retire(part.region, node);
+            }
+            let first = tree.runs_of(group).start;
+            let beyond = self.give_beyond(node, first);
+            part.terminals.end = self.terminals.len() - beyond.0;
+            part.amount = part.amount.saturating_sub(beyond.1);
         }
-        for terminal in &self.terminals[terminals] {
-            split.hand_out(terminal, terminal.level);
+        let level = self.first_level(&part, tree, group);
+        let highest = match way {
+            Way::Exact => self.divide_as_needed(&part, level, tree, group),
+            Way::Free | Way::Foreseen => level,
+        };
+        for terminal in &self.terminals {
+            payout.give(tree, terminal.run, terminal.level, terminal.amount);
         }
         highest
+    }
+
+    /// Settles a part at a level, or, if its CPUs cannot carry that, other parts at
+    /// others. Returns what [`Confined::split`] does.
+    fn divide_as_needed(&mut self, part: &Part, level: f64, tree: &Tree, group: usize) -> f64 {
+        self.parts.clear();
+        let highest = self.apply(part, level);
+        if self.parts.is_empty() {
+            return highest;
+        }
+        self.climb(part.terminals.clone(), tree, group);
+        highest.max(self.decide())
     }
 
     /// Makes the flow a maximum flow. Returns the supply that finds no way. The
@@ -282,29 +287,35 @@ impl Confined {
     }
 
     /// Sorts the children of the terminals into the ladder.
-    fn climb(&mut self, terminals: Range<usize>, tree: &Tree) {
-        self.ladder.clear();
-        for terminal in &mut self.terminals[terminals] {
-            let claims = tree.claims(terminal.children.clone());
-            terminal.list = self.ladder.add(claims);
+    fn climb(&mut self, terminals: Range<usize>, tree: &Tree, group: usize) {
+        let first = tree.runs_of(group).start;
+        self.sizes.clear();
+        for (list, terminal) in self.terminals[terminals].iter_mut().enumerate() {
+            terminal.list = list;
+            self.list_of[terminal.run - first] = list as u32;
+            self.sizes.push(tree.runs[terminal.run].len);
         }
+        let list_of = &self.list_of;
+        let claims = self.here.iter();
+        let claims = claims.map(|&(run, claim)| (list_of[run as usize] as usize, claim));
+        self.ladder.build(claims, &self.sizes);
     }
 
-    /// Gives children beyond cuts what they get. Returns the others and what
-    /// was given.
-    fn hand_out_beyond(&mut self, node: u32, split: &mut Split<'_>) -> (Range<usize>, u64) {
+    /// Gives terminals beyond cuts what they get, and puts them after the others.
+    /// Returns how many they are and what they got.
+    fn give_beyond(&mut self, node: u32, first_run: usize) -> (usize, u64) {
         let (mut here, mut given) = (0, 0);
         let mut arcs = self.network.arcs_from(node);
         for at in 0..self.terminals.len() {
-            let terminal = &self.terminals[at];
+            let terminal = &mut self.terminals[at];
             // Whoever wants nothing has no arc.
             let carries = match terminal.demand {
                 0 => Carries::All,
                 _ => arcs.next().unwrap_or(Carries::Some),
             };
-            let level = match carries {
-                Carries::All => f64::INFINITY,
-                Carries::Nothing => 0.0,
+            (terminal.level, terminal.amount) = match carries {
+                Carries::All => (f64::INFINITY, terminal.demand),
+                Carries::Nothing => (0.0, 0),
                 Carries::Some => {
                     self.terminals.swap(here, at);
                     here += 1;
@@ -312,30 +323,39 @@ impl Confined {
                 }
             };
             // It enters at the node of the child already.
-            given += if level > 0.0 { terminal.demand } else { 0 };
-            split.hand_out(terminal, level);
+            given += terminal.amount;
+            self.list_of[terminal.run - first_run] = BEYOND;
         }
-        (0..here, given)
+        (self.terminals.len() - here, given)
     }
 
     /// As [`Confined::level`], of claims that are not sorted: most groups need
     /// no other level.
-    fn first_level(&mut self, part: &Part, tree: &Tree) -> f64 {
+    fn first_level(&mut self, part: &Part, tree: &Tree, group: usize) -> f64 {
         let terminals = &mut self.terminals[part.terminals.clone()];
         if demand(terminals) <= part.amount + self.slack {
             return satisfy(terminals);
         }
-        let children = terminals.iter().map(|terminal| terminal.children.clone());
-        let claims = children.flat_map(|children| tree.claims(children));
+        let first = tree.runs_of(group).start;
+        self.here.clear();
+        let children = tree.in_runs(group);
+        let children = children.map(|(run, claim)| ((run - first) as u32, claim));
+        self.here
+            .extend(children.filter(|&(run, _)| self.list_of[run as usize] != BEYOND));
+        let claims = self.here.iter().map(|&(_, claim)| claim);
         let level = self.filler.level(claims, cpus(part.amount)).level;
         if level.is_infinite() {
             return satisfy(terminals);
         }
+        self.amount_of.clear();
+        self.amount_of.resize(self.list_of.len(), 0.0);
+        for &(run, claim) in &self.here {
+            self.amount_of[run as usize] += entitlement(claim, level);
+        }
         for terminal in terminals {
-            let claims = tree.claims(terminal.children.clone());
-            let amount: f64 = claims.map(|claim| entitlement(claim, level)).sum();
+            let amount = units(self.amount_of[terminal.run - first]);
             terminal.level = level;
-            terminal.amount = units(amount).min(terminal.demand);
+            terminal.amount = amount.min(terminal.demand);
         }
         level
     }
@@ -428,12 +448,10 @@ impl Confined {
     }
 }
 
-impl Split<'_> {
-    fn hand_out(&mut self, terminal: &Terminal, level: f64) {
-        let children = terminal.children.clone();
-        self.payout
-            .hand_out(self.tree, self.group, children, level, self.out);
-    }
+/// Amounts that differ by no more are equal: every child and every node may have lost
+/// a unit to rounding.
+pub(super) fn slack(tree: &Tree, payout: &Payout) -> u64 {
+    (tree.nr_children() + payout.given.len()) as u64
 }
 
 /// Puts those of which `first` is true before the others. Returns how many.

@@ -107,7 +107,8 @@ impl Ladder {
     /// Starts over with sane claims, each with the number of its list, which has so
     /// many; those of other numbers are left out.
     pub fn build(&mut self, claims: impl Iterator<Item = (usize, Claim)>, sizes: &[u32]) {
-        self.clear();
+        self.lists.clear();
+        self.buckets.clear();
         self.next.clear();
         let mut last = 0;
         for &size in sizes {
@@ -131,22 +132,6 @@ impl Ladder {
         }
         added.clear();
         self.added = added;
-    }
-
-    /// Forgets all lists.
-    pub fn clear(&mut self) {
-        self.lists.clear();
-        self.buckets.clear();
-    }
-
-    /// Adds a list of sane claims. Returns its number.
-    pub fn add(&mut self, claims: impl Iterator<Item = Claim>) -> usize {
-        let mut added = std::mem::take(&mut self.added);
-        added.clear();
-        added.extend(claims.map(Key::of));
-        self.spread(&added);
-        self.added = added;
-        self.lists.len() - 1
     }
 
     /// Adds a list of these claims, in buckets.

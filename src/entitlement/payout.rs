@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Hands a level to the children of a group, and keeps the books of it.
+//! Hands levels to the children of groups, and keeps the books of it.
 //! Never decides a level.
 
-use std::ops::Range;
-
-use super::Entitlements;
+use super::classes::{Classes, NOWHERE};
 use super::fill::entitlement;
-use super::tree::{Kind, MIXED, Tree};
-use super::units::{NOTICEABLE, cpus, units};
+use super::tree::{MIXED, Tree, home};
+use super::units::{NOTICEABLE, cpus};
+use super::{Entitlements, Problem};
 
 /// What was given so far.
 #[derive(Debug, Default)]
@@ -25,6 +24,12 @@ pub(super) struct Payout {
     pub hungry: Vec<bool>,
     /// The node of each group that is `MIXED`; of no meaning for others.
     pub node: Vec<u32>,
+    /// The level of each run.
+    level: Vec<f64>,
+    /// The next child of each group to be paid.
+    next: Vec<u32>,
+    /// What was given at some time before.
+    before: Vec<u64>,
 }
 
 impl Payout {
@@ -52,6 +57,8 @@ impl Payout {
         self.given.resize(nodes as usize, 0);
         self.hungry.clear();
         self.hungry.resize(nodes as usize, false);
+        // Every level is written before it is read.
+        self.level.resize(tree.runs.len(), 0.0);
     }
 
     /// Whether the group, and all it is in, got less than it could use.
@@ -64,6 +71,14 @@ impl Payout {
         self.total[group] >= cpus(tree.sum[group])
     }
 
+    /// The node of a run of a group that is `MIXED`.
+    pub fn node_of(&self, tree: &Tree, run: usize) -> u32 {
+        match tree.runs[run].class {
+            MIXED => self.node[tree.runs[run].group as usize],
+            class => class,
+        }
+    }
+
     /// From now on, what the group got is what its children get.
     pub fn open(&mut self, tree: &Tree, group: usize) {
         if tree.class[group] == MIXED {
@@ -71,38 +86,64 @@ impl Payout {
         }
     }
 
-    /// Gives these children of a group what they get at the level.
-    pub fn hand_out(
+    /// Gives a run of a group that is `MIXED` what it gets at the level, in units.
+    pub fn give(&mut self, tree: &Tree, run: usize, level: f64, amount: u64) {
+        self.level[run] = level;
+        let node = self.node_of(tree, run);
+        self.given[node as usize] += amount;
+    }
+
+    /// Gives the run of a group of one class a level: what it gets is in the books
+    /// already.
+    pub fn give_all(&mut self, run: usize, level: f64) {
+        self.level[run] = level;
+    }
+
+    /// Tells the groups in a group what they got.
+    pub fn hand_on(&mut self, tree: &Tree, group: usize) {
+        for (child, run, claim) in tree.groups_in(group) {
+            let share = entitlement(claim, self.level[run]);
+            self.total[child] = share;
+            self.short[child] = self.short[group] && share + NOTICEABLE < claim.demand;
+        }
+    }
+
+    /// Notes what was given so far, to be taken back.
+    pub fn note(&mut self) {
+        self.before.clone_from(&self.given);
+    }
+
+    /// Takes back what was given since it was noted.
+    pub fn take_back(&mut self) {
+        self.given.clone_from(&self.before);
+    }
+
+    /// Writes what every task gets, in their order: they are far from it in that of
+    /// groups.
+    pub fn pay(
         &mut self,
+        problem: &Problem<'_>,
+        classes: &Classes,
         tree: &Tree,
-        group: usize,
-        children: Range<usize>,
-        level: f64,
         out: &mut Entitlements,
     ) {
-        let group_is_short = self.short[group];
-        // What one of a single class hands on is in the books already.
-        let mixed = tree.class[group] == MIXED;
-        for child in &tree.children[children] {
-            let share = entitlement(child.claim, level);
-            let short = group_is_short && share + NOTICEABLE < child.claim.demand;
-            match tree.kind(child) {
-                Kind::Task(task) => {
-                    out.shares[task] = share;
-                    out.levels[task] = level;
-                    self.hungry[child.class as usize] |= short;
-                }
-                Kind::Group(group) => {
-                    self.total[group] = share;
-                    self.short[group] = short;
-                    if child.class == MIXED {
-                        self.given[self.node[group] as usize] = units(share);
-                    }
-                }
+        self.next.clear();
+        self.next
+            .extend((0..tree.len()).map(|group| tree.start_of(group)));
+        let nr_groups = tree.len();
+        let amounts = out.shares.iter_mut().zip(&mut out.levels);
+        for (task, (share, level)) in problem.tasks.iter().zip(amounts) {
+            let class = classes.of(task.mask);
+            if class == NOWHERE {
+                continue;
             }
-            if mixed && child.class != MIXED {
-                self.given[child.class as usize] += units(share);
-            }
+            let group = home(task.group, nr_groups);
+            let next = &mut self.next[group];
+            let claim = task.claim().sane();
+            *level = self.level[tree.run_of[*next as usize] as usize];
+            *next += 1;
+            *share = entitlement(claim, *level);
+            self.hungry[class as usize] |= self.short[group] & (*share + NOTICEABLE < claim.demand);
         }
     }
 }

@@ -2,18 +2,15 @@
 //! Children of a group as a network sees them: together where they are at one node.
 //! Never decides a level.
 
-use std::ops::Range;
-
 use super::payout::Payout;
-use super::tree::{Kind, MIXED, Tree};
+use super::tree::Tree;
 
-/// Children of one group that are at the same node: all of one mask class, or
-/// one group.
+/// A run of children of one group.
 #[derive(Clone, Debug)]
 pub(super) struct Terminal {
     pub node: u32,
-    pub children: Range<usize>,
-    /// The number of their list in the ladder.
+    /// The number of the run, and of its list in the ladder.
+    pub run: usize,
     pub list: usize,
     /// What they could use, in units.
     pub demand: u64,
@@ -38,24 +35,15 @@ pub(super) fn demand(terminals: &[Terminal]) -> u64 {
         .fold(0u64, |sum, terminal| sum.saturating_add(terminal.demand))
 }
 
-/// Lists the children of a group that is `MIXED` by node.
+/// Lists the runs of a group that is `MIXED`.
 pub(super) fn list_terminals(tree: &Tree, payout: &Payout, group: usize, list: &mut Vec<Terminal>) {
     list.clear();
-    let mut start = tree.children_of(group).start;
-    for run in tree.runs_of(group) {
-        let children = start..start + run.len as usize;
-        start = children.end;
-        let node = match tree.kind(&tree.children[children.start]) {
-            Kind::Group(group) if run.class == MIXED => payout.node[group],
-            _ => run.class,
-        };
-        list.push(Terminal {
-            node,
-            children,
-            list: 0,
-            demand: run.demand,
-            level: 0.0,
-            amount: 0,
-        });
-    }
+    list.extend(tree.runs_of(group).map(|run| Terminal {
+        node: payout.node_of(tree, run),
+        run,
+        list: 0,
+        demand: tree.runs[run].demand,
+        level: 0.0,
+        amount: 0,
+    }));
 }

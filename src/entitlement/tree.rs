@@ -8,6 +8,7 @@ use super::classes::{Classes, NOWHERE};
 use super::fill::Claim;
 use super::units::{UNBOUNDED, cpus, units};
 use super::{Group, Problem};
+use crate::affinity::ones;
 use crate::ids::GroupId;
 
 /// The class of a group whose tasks are of more than one mask class.
@@ -18,23 +19,16 @@ pub(super) const MIXED: u32 = u32::MAX - 1;
 pub(super) struct Child {
     pub claim: Claim,
     /// The mask class of the task, or of all tasks of the group, or `MIXED`.
-    pub class: u32,
-    /// Place in the problem's tasks, or, past those, in its groups.
-    id: u32,
+    class: u32,
+    /// The group, if it is one.
+    group: u32,
 }
 
 const NOBODY: Child = Child {
     claim: Claim::NONE,
     class: NOWHERE,
-    id: 0,
+    group: 0,
 };
-
-/// A child as one or the other.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
-    Task(usize),
-    Group(usize),
-}
 
 /// The groups of a problem. Tasks that can run nowhere are left out, and so are
 /// groups that hold no others.
@@ -49,77 +43,35 @@ pub(super) struct Tree {
     pub demand: Vec<u64>,
     /// The mask class of all tasks of a group, or `MIXED`, or `NOWHERE`.
     pub class: Vec<u32>,
-    /// All children, by group, then by class, then as in the problem.
-    pub children: Vec<Child>,
+    /// All children: by group, tasks before groups, then as in the problem.
+    children: Vec<Child>,
+    /// Where the children of each group begin, and the end of the last; and where
+    /// those begin that are groups.
     start: Vec<u32>,
-    tasks: u32,
+    groups_start: Vec<u32>,
     parent: Vec<u32>,
     depth: Vec<u32>,
-    /// The children of groups that are `MIXED`, by node; where those of each group
-    /// begin, and the end of the last.
-    runs: Vec<Run>,
+    /// Of each child, its run.
+    pub run_of: Vec<u32>,
+    pub runs: Vec<Run>,
+    /// Where the runs of each group begin, and the end of the last.
     run_start: Vec<u32>,
-    sorter: Sorter,
+    /// Of each class, its run in the group at hand; and which there are, as bits.
+    run_of_class: Vec<u32>,
+    present: Vec<u64>,
 }
 
-/// Children of one group that come one after the other and are at the same node of
-/// a network: all of one mask class, or one group.
+/// Children of one group that are at the same node of a network: all of one mask
+/// class, or one group that is `MIXED`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub class: u32,
+    /// The group that is `MIXED`.
+    pub group: u32,
     /// How many.
     pub len: u32,
     /// What they could use, in units.
     pub demand: u64,
-}
-
-/// Sorts the children of a group by class, and keeps its memory.
-#[derive(Debug, Default)]
-struct Sorter {
-    /// Of each class, and of `MIXED`, how many there are, and then where the next goes.
-    next: Vec<u32>,
-    keys: Vec<u64>,
-    sorted: Vec<Child>,
-}
-
-impl Sorter {
-    /// Gets ready for so many classes.
-    fn begin(&mut self, classes: usize) {
-        self.next.clear();
-        self.next.resize(classes + 1, 0);
-    }
-
-    /// Those of a class stay in their order; what is `MIXED` comes last.
-    fn sort(&mut self, children: &mut [Child]) {
-        self.sorted.clear();
-        if children.len() < self.next.len() / 4 {
-            // Going through all classes would take longer.
-            let key = |(at, child): (u64, &Child)| u64::from(child.class) << 32 | at;
-            self.keys.clear();
-            self.keys.extend((0..).zip(&*children).map(key));
-            self.keys.sort_unstable();
-            let at = |key: &u64| children[(key & u64::from(u32::MAX)) as usize];
-            self.sorted.extend(self.keys.iter().map(at));
-        } else {
-            let mixed = self.next.len() - 1;
-            let bin = |child: &Child| (child.class as usize).min(mixed);
-            self.next.fill(0);
-            for child in &*children {
-                self.next[bin(child)] += 1;
-            }
-            let mut sum = 0;
-            for next in &mut self.next {
-                sum += std::mem::replace(next, sum);
-            }
-            self.sorted.resize(children.len(), NOBODY);
-            for child in &*children {
-                let next = &mut self.next[bin(child)];
-                self.sorted[*next as usize] = *child;
-                *next += 1;
-            }
-        }
-        children.copy_from_slice(&self.sorted);
-    }
 }
 
 impl Tree {
@@ -133,12 +85,11 @@ impl Tree {
             u32::try_from(ids).is_ok(),
             "more tasks than a u32 can count"
         );
-        self.tasks = problem.tasks.len() as u32;
         self.find_parents(problem.groups);
         self.measure_depth();
         self.add_up(problem, classes);
         self.sort_by_group(problem, classes);
-        self.sort_by_class(classes.sets().masks);
+        self.find_runs(classes.sets().masks);
     }
 
     /// Number of groups, at least 1.
@@ -147,7 +98,7 @@ impl Tree {
     }
 
     /// Where the children of a group are in `children`.
-    pub fn children_of(&self, group: usize) -> Range<usize> {
+    fn children_of(&self, group: usize) -> Range<usize> {
         self.start[group] as usize..self.start[group + 1] as usize
     }
 
@@ -159,17 +110,50 @@ impl Tree {
         levels.rev().flatten().map(|&group| group as usize)
     }
 
-    /// The claims of these children.
-    pub fn claims(&self, children: Range<usize>) -> impl Iterator<Item = Claim> + Clone {
-        self.children[children].iter().map(|child| child.claim)
+    /// The first of the children of a group, in the order of `run_of`: tasks come
+    /// first, as in the problem.
+    pub fn start_of(&self, group: usize) -> u32 {
+        self.start[group]
     }
 
-    /// What a child is.
-    pub fn kind(&self, child: &Child) -> Kind {
-        match child.id.checked_sub(self.tasks) {
-            None => Kind::Task(child.id as usize),
-            Some(group) => Kind::Group(group as usize),
-        }
+    /// Number of all children.
+    pub fn nr_children(&self) -> usize {
+        self.children.len()
+    }
+
+    /// The children of a group, each with its run.
+    pub fn in_runs(&self, group: usize) -> impl Iterator<Item = (usize, Claim)> + Clone {
+        let range = self.children_of(group);
+        let runs = self.run_of[range.clone()].iter().map(|&run| run as usize);
+        runs.zip(self.children[range].iter().map(|child| child.claim))
+    }
+
+    /// The groups directly in a group, each with its run and its claim.
+    pub fn groups_in(&self, group: usize) -> impl Iterator<Item = (usize, usize, Claim)> {
+        let range = self.groups_start[group] as usize..self.start[group + 1] as usize;
+        let runs = self.run_of[range.clone()].iter().map(|&run| run as usize);
+        let children = self.children[range].iter();
+        children
+            .zip(runs)
+            .map(|(child, run)| (child.group as usize, run, child.claim))
+    }
+
+    /// The claims of the children of a group.
+    pub fn claims(&self, group: usize) -> impl Iterator<Item = Claim> + Clone {
+        let children = &self.children[self.children_of(group)];
+        children.iter().map(|child| child.claim)
+    }
+
+    /// The place in `order` from which on no group holds any that is `MIXED`.
+    pub fn leaves(&self) -> usize {
+        let holds_mixed = |group: &u32| {
+            let last = self.runs_of(*group as usize).end.checked_sub(1);
+            last.is_some_and(|last| self.runs[last].class == MIXED)
+        };
+        self.order
+            .iter()
+            .rposition(holds_mixed)
+            .map_or(0, |last| last + 1)
     }
 
     /// A parent that does not exist is the root, and so is that of every group
@@ -292,67 +276,130 @@ impl Tree {
         let mut children = std::mem::take(&mut self.children);
         // Every place is written below.
         children.resize(sum as usize, NOBODY);
-        let mut put = |group: usize, child: Child| {
+        let mut put = |next: &mut [u32], group: usize, child: Child| {
             let next = &mut next[group + 1];
             children[*next as usize] = child;
             *next += 1;
         };
         let count = self.len();
-        for (id, task) in (0..).zip(problem.tasks) {
+        for task in problem.tasks {
             let (class, claim) = (classes.of(task.mask), task.claim().sane());
             if class != NOWHERE {
-                put(home(task.group, count), Child { claim, class, id });
+                let group = home(task.group, count);
+                put(
+                    &mut next,
+                    group,
+                    Child {
+                        claim,
+                        class,
+                        ..NOBODY
+                    },
+                );
             }
         }
+        self.groups_start.clear();
+        self.groups_start.extend_from_slice(&next[1..=count]);
         // The root is nobody's child.
-        for group in 1..count {
-            let (class, claim) = (self.class[group], self.claim(problem, group));
-            let id = self.tasks + group as u32;
+        for group in 1..count as u32 {
+            let at = group as usize;
+            let (class, claim) = (self.class[at], self.claim(problem, at));
             if class != NOWHERE {
-                put(self.parent[group] as usize, Child { claim, class, id });
+                let parent = self.parent[at] as usize;
+                put(
+                    &mut next,
+                    parent,
+                    Child {
+                        claim,
+                        class,
+                        group,
+                    },
+                );
             }
         }
         next.truncate(count + 1);
         (self.start, self.children) = (next, children);
     }
 
-    /// Puts the children of each group in order of class: those of a group of one
-    /// class are.
-    fn sort_by_class(&mut self, classes: usize) {
-        self.sorter.begin(classes);
+    /// Finds the runs of each group: by class, then groups that are `MIXED`.
+    fn find_runs(&mut self, classes: usize) {
         self.runs.clear();
         self.run_start.clear();
+        self.run_of.clear();
+        self.run_of_class.clear();
+        self.run_of_class.resize(classes, 0);
+        self.present.clear();
+        self.present.resize(classes.div_ceil(64), 0);
         for group in 0..self.len() {
             self.run_start.push(self.runs.len() as u32);
-            if self.class[group] != MIXED {
-                continue;
+            if self.class[group] == MIXED {
+                self.list_classes(group);
+                self.list_children(group);
+            } else if self.class[group] != NOWHERE {
+                let len = self.children_of(group).len();
+                let run = self.add_run(self.class[group]);
+                self.run_of.resize(self.run_of.len() + len, run);
+                self.runs[run as usize].len = len as u32;
+                self.runs[run as usize].demand = self.sum[group];
             }
-            let range = self.children_of(group);
-            let children = &mut self.children[range];
-            self.sorter.sort(children);
-            let alike = |a: &Child, b: &Child| a.class == b.class && a.class != MIXED;
-            let runs = children.chunk_by(alike).map(|run| {
-                let demand = run.iter().map(|child| units(child.claim.demand));
-                let demand = demand.fold(0u64, u64::saturating_add);
-                Run {
-                    class: run[0].class,
-                    len: run.len() as u32,
-                    demand: demand.min(UNBOUNDED),
-                }
-            });
-            self.runs.extend(runs);
         }
         self.run_start.push(self.runs.len() as u32);
     }
 
-    /// The children of a group that is `MIXED`, in order.
-    pub fn runs_of(&self, group: usize) -> &[Run] {
-        &self.runs[self.run_start[group] as usize..self.run_start[group + 1] as usize]
+    /// Adds an empty run. Returns its number.
+    fn add_run(&mut self, class: u32) -> u32 {
+        self.runs.push(Run {
+            class,
+            group: 0,
+            len: 0,
+            demand: 0,
+        });
+        self.runs.len() as u32 - 1
+    }
+
+    /// Adds a run for each class that children of a group are of.
+    fn list_classes(&mut self, group: usize) {
+        for child in &self.children[self.start[group] as usize..self.start[group + 1] as usize] {
+            if child.class != MIXED {
+                self.present[child.class as usize / 64] |= 1 << (child.class % 64);
+            }
+        }
+        for word in 0..self.present.len() {
+            for bit in ones(&[std::mem::take(&mut self.present[word])]) {
+                let class = 64 * word + bit;
+                self.run_of_class[class] = self.add_run(class as u32);
+            }
+        }
+    }
+
+    /// Puts the children of a group into the runs of their classes, and those that
+    /// are `MIXED` into runs of their own.
+    fn list_children(&mut self, group: usize) {
+        for at in self.children_of(group) {
+            let Child {
+                claim,
+                class,
+                group,
+            } = self.children[at];
+            let number = match class {
+                MIXED => self.add_run(class),
+                _ => self.run_of_class[class as usize],
+            };
+            self.run_of.push(number);
+            let run = &mut self.runs[number as usize];
+            run.group = group;
+            run.len += 1;
+            run.demand = (run.demand + units(claim.demand)).min(UNBOUNDED);
+        }
+    }
+
+    /// The numbers of the runs of a group.
+    pub fn runs_of(&self, group: usize) -> Range<usize> {
+        self.run_start[group] as usize..self.run_start[group + 1] as usize
     }
 }
 
 /// The group a task is in. One that does not exist is the root.
-fn home(group: GroupId, count: usize) -> usize {
+pub(super) fn home(group: GroupId, count: usize) -> usize {
     if group.index() < count {
         group.index()
     } else {
