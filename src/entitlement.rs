@@ -39,6 +39,7 @@
 //! CPU, so what is decided does not depend on order. Shares are right to about
 //! 1e-12 CPU for each task on the machine.
 
+mod arcs;
 mod bare;
 mod classes;
 mod confined;
@@ -318,7 +319,7 @@ impl Solver {
             self.payout.take_back();
             let next = (done + step).min(all);
             self.descend(Way::Exact, done..next);
-            (done, step) = (next, 2 * step);
+            (done, step) = (next, 16 * step);
         }
         level
     }

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::Problem;
+use super::arcs::Arcs;
 use super::bare::add_classes;
 use super::classes::Classes;
 use super::fill::{Claim, Filler, entitlement};
@@ -46,6 +47,9 @@ pub(super) struct Confined {
     /// first of the group being 0; and how many there are in each list.
     here: Vec<(u32, Claim)>,
     sizes: Vec<u32>,
+    /// The groups in the group that come to its place in the network, as nodes.
+    heirs: Vec<u32>,
+    arcs: Arcs,
     /// Whether a part had to be divided since the regions were united.
     divided: bool,
 }
@@ -81,18 +85,21 @@ impl Confined {
         self.slack = slack(tree, payout);
     }
 
-    /// Builds the network: from groups to the groups and mask classes in them,
-    /// from mask classes to classes of CPUs. The nodes are those of `payout`.
+    /// Builds the network: from groups to mask classes, from mask classes to classes of
+    /// CPUs. The nodes are those of `payout`.
+    ///
+    /// As long as a group is not split, those in it are no part of the network, but if
+    /// a quota stands in their way: arcs lead from the group to where their tasks are.
     pub fn build(&mut self, tree: &Tree, classes: &Classes, payout: &Payout) {
         let nodes = payout.given.len();
         self.clear(classes, nodes);
         self.flat_version = 0;
+        self.arcs.clear(nodes);
         for group in tree.deepest_first() {
             if group != 0 && tree.class[group] == MIXED {
                 let node = payout.node[group];
-                for run in tree.runs_of(group) {
-                    let to = payout.node_of(tree, run);
-                    self.network.add(node, to, tree.runs[run].demand);
+                for &(to, capacity) in self.arcs.list(tree, payout, group) {
+                    self.network.add(node, to, capacity);
                 }
             }
         }
@@ -222,12 +229,10 @@ impl Confined {
             let node = payout.node[group];
             part.region = self.network.region(node);
             if way == Way::Exact {
-                self.fixed[node as usize] = 0;
-                self.network.hand_on(node);
-                self.regions.retire(part.region, node);
+                self.take_out(tree, group, payout);
             }
             let first = tree.runs_of(group).start;
-            let beyond = self.give_beyond(node, first);
+            let beyond = self.give_beyond(tree, node, first);
             part.terminals.end = self.terminals.len() - beyond.0;
             part.amount = part.amount.saturating_sub(beyond.1);
         }
@@ -301,17 +306,38 @@ impl Confined {
         self.ladder.build(claims, &self.sizes);
     }
 
+    /// Takes a group out of the network: the groups in it come to its place.
+    fn take_out(&mut self, tree: &Tree, group: usize, payout: &Payout) {
+        let node = payout.node[group];
+        let region = self.network.region(node);
+        self.heirs.clear();
+        let heirs = self.terminals.iter();
+        let heirs = heirs.filter(|terminal| tree.is_open_group(terminal.run));
+        self.heirs.extend(heirs.map(|terminal| terminal.node));
+        for &heir in &self.heirs {
+            self.regions
+                .transfer(heir, self.network.region(heir), region);
+        }
+        self.fixed[node as usize] = 0;
+        self.network.hand_on(node, &self.heirs);
+        self.regions.retire(region, node);
+    }
+
     /// Gives terminals beyond cuts what they get, and puts them after the others.
     /// Returns how many they are and what they got.
-    fn give_beyond(&mut self, node: u32, first_run: usize) -> (usize, u64) {
+    fn give_beyond(&mut self, tree: &Tree, node: u32, first_run: usize) -> (usize, u64) {
         let (mut here, mut given) = (0, 0);
         let mut arcs = self.network.arcs_from(node);
         for at in 0..self.terminals.len() {
             let terminal = &mut self.terminals[at];
-            // Whoever wants nothing has no arc.
-            let carries = match terminal.demand {
-                0 => Carries::All,
-                _ => arcs.next().unwrap_or(Carries::Some),
+            let is_heir = tree.is_open_group(terminal.run);
+            let carries = if terminal.demand == 0 {
+                Carries::All
+            } else if is_heir {
+                self.network.carries(terminal.node)
+            } else {
+                let mut arcs = arcs.by_ref().filter(|(to, _)| *to == terminal.node);
+                arcs.next().map_or(Carries::Some, |(_, carries)| carries)
             };
             (terminal.level, terminal.amount) = match carries {
                 Carries::All => (f64::INFINITY, terminal.demand),
@@ -322,8 +348,11 @@ impl Confined {
                     continue;
                 }
             };
-            // It enters at the node of the child already.
+            // It enters at the node already.
             given += terminal.amount;
+            if is_heir {
+                self.fixed[terminal.node as usize] = terminal.amount;
+            }
             self.list_of[terminal.run - first_run] = BEYOND;
         }
         (self.terminals.len() - here, given)
@@ -408,7 +437,8 @@ impl Confined {
         self.divided = true;
         let region = self.regions.split(part.region, self.network.enough());
         let short = self.regions.of(region);
-        let leaving = self.network.cut(short, region, &mut self.fixed);
+        let others = self.regions.of(part.region);
+        let leaving = self.network.cut(short, others, region, &mut self.fixed);
         let entering = ones(short).map(|node| self.fixed[node]);
         let amount = leaving.saturating_sub(entering.sum()).min(part.amount);
         self.parts.push(Part {

@@ -9,6 +9,8 @@
 
 mod search;
 
+use std::ops::Range;
+
 use crate::affinity::ones;
 
 /// A network and the last flow in it. Memory is reused.
@@ -50,7 +52,13 @@ pub(super) struct Network {
     sources: usize,
     /// Arcs, each with the node it leads from.
     path: Vec<(u32, u32)>,
+    /// Of each node that an arc leads to from the one that hands on, what flowed
+    /// there, or `FULL`; of others 0.
+    handed: Vec<u64>,
 }
+
+/// The arc led out of a region when that was cut off.
+const FULL: u64 = u64::MAX;
 
 /// What every flow carries over an arc, as far as cuts tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +106,7 @@ impl Network {
             &mut self.drain,
             &mut self.supply_left,
             &mut self.drain_left,
+            &mut self.handed,
         ] {
             amounts.clear();
             amounts.resize(nodes, 0);
@@ -252,38 +261,84 @@ impl Network {
     }
 
     /// What flows over the arcs of a node, if it does not come to a region that
-    /// was cut off, from now on enters where they lead. Nothing else enters here.
-    pub fn hand_on(&mut self, node: u32) {
-        let from = node as usize;
-        for at in self.start[from] as usize..self.start[from + 1] as usize {
+    /// was cut off, from now on enters where they lead, or where arcs of the heirs
+    /// begin that lead there: these have more there together than it does, or as much,
+    /// and nothing enters at them yet. Nothing else enters here.
+    pub fn hand_on(&mut self, node: u32, heirs: &[u32]) {
+        for at in self.arcs_of(node) {
             let Arc { left, to, twin } = self.arcs[at];
+            let capacity = self.capacity[at];
+            if capacity > 0 {
+                let flow = if self.full[at] { FULL } else { capacity - left };
+                self.handed[to as usize] = flow;
+                self.set_left(at as u32, capacity);
+                self.set_left(twin, 0);
+            }
+        }
+        for &heir in heirs {
+            self.inherit(node, heir);
+        }
+        for at in self.arcs_of(node) {
+            let to = self.arcs[at].to as usize;
+            let handed = std::mem::take(&mut self.handed[to]);
+            self.supply[to] += if handed == FULL { 0 } else { handed };
+        }
+        self.set_drain(node as usize, 0);
+        (self.supply[node as usize], self.supply_left[node as usize]) = (0, 0);
+    }
+
+    /// Has an heir of a node take over what it can of that node's flow, in its region.
+    fn inherit(&mut self, node: u32, heir: u32) {
+        let region = self.region(node);
+        self.region[heir as usize] = region;
+        for at in self.arcs_of(heir) {
+            let Arc { to, twin, .. } = self.arcs[at];
             let capacity = self.capacity[at];
             if capacity == 0 {
                 continue;
             }
-            if !self.full[at] {
-                self.supply[to as usize] += capacity - left;
+            let handed = &mut self.handed[to as usize];
+            let mut flow = capacity.min(*handed);
+            if *handed == FULL {
+                self.full[at] = true;
+                self.drain[heir as usize] += capacity;
+            } else if self.region(to) == region {
+                self.handed[to as usize] -= flow;
+            } else {
+                flow = 0;
             }
-            self.set_left(at as u32, capacity);
-            self.set_left(twin, 0);
+            self.supply[heir as usize] += flow;
+            self.set_left(at as u32, capacity - flow);
+            self.set_left(twin, flow);
         }
-        self.set_drain(from, 0);
-        (self.supply[from], self.supply_left[from]) = (0, 0);
     }
 
-    /// What is known of the arcs that were added from a node, in their order,
-    /// if their capacity is not 0.
-    pub fn arcs_from(&self, node: u32) -> impl Iterator<Item = Carries> {
-        let from = node as usize;
-        let arcs = self.start[from] as usize..self.start[from + 1] as usize;
+    /// The arcs that begin at a node, and the twins of those that end there.
+    fn arcs_of(&self, node: u32) -> Range<usize> {
+        self.start[node as usize] as usize..self.start[node as usize + 1] as usize
+    }
+
+    /// Where the arcs of a node lead that were added with it as their beginning and a
+    /// capacity, in that order, and what is known of them.
+    pub fn arcs_from(&self, node: u32) -> impl Iterator<Item = (u32, Carries)> {
+        let arcs = self.arcs_of(node);
         arcs.filter(|&arc| self.capacity[arc] > 0).map(move |arc| {
             let to = self.arcs[arc].to;
-            match self.region(to) == self.region(node) {
+            let carries = match self.region(to) == self.region(node) {
                 _ if self.full[arc] => Carries::All,
                 true => Carries::Some,
                 false => Carries::Nothing,
-            }
+            };
+            (to, carries)
         })
+    }
+
+    /// What is known of all arcs from a node together.
+    pub fn carries(&self, node: u32) -> Carries {
+        let mut arcs = self.arcs_from(node).map(|(_, carries)| carries);
+        let first = arcs.next().unwrap_or(Carries::All);
+        let alike = arcs.all(|carries| carries == first);
+        if alike { first } else { Carries::Some }
     }
 
     /// Number of nodes.
@@ -310,28 +365,43 @@ impl Network {
     }
 
     /// Makes the short ones of a region, as bits, another, with this number: what arcs
-    /// from there to the others can carry (they are full) leaves here and
+    /// from there to the others, as bits too, can carry (they are full) leaves here and
     /// enters there, and in `fixed` too. Returns all that can leave the region.
-    pub fn cut(&mut self, short: &[u64], number: u32, fixed: &mut [u64]) -> u64 {
-        let old = ones(short).next().map_or(number, |node| self.region[node]);
+    pub fn cut(&mut self, short: &[u64], others: &[u64], number: u32, fixed: &mut [u64]) -> u64 {
         for node in ones(short) {
             self.region[node] = number;
         }
-        let mut leaving = 0u64;
-        for from in ones(short) {
-            for at in self.start[from] as usize..self.start[from + 1] as usize {
-                let (to, capacity) = (self.arcs[at].to, self.capacity[at]);
-                if capacity > 0 && self.region(to) == old {
-                    let to = to as usize;
-                    self.full[at] = true;
-                    self.drain[from] += capacity;
-                    self.supply[to] += capacity;
-                    fixed[to] += capacity;
+        let count = |nodes: &[u64]| nodes.iter().map(|word| word.count_ones()).sum::<u32>();
+        if count(short) <= count(others) {
+            let old = ones(others).next().map(|node| self.region[node]);
+            for from in ones(short) {
+                for at in self.arcs_of(from as u32) {
+                    let to = self.arcs[at].to;
+                    if Some(self.region(to)) == old {
+                        self.fill(at, from, to as usize, fixed);
+                    }
                 }
             }
-            leaving = leaving.saturating_add(self.drain[from]);
+        } else {
+            for to in ones(others) {
+                for at in self.arcs_of(to as u32) {
+                    let Arc { to: from, twin, .. } = self.arcs[at];
+                    if self.region(from) == number {
+                        self.fill(twin as usize, from as usize, to, fixed);
+                    }
+                }
+            }
         }
-        leaving
+        ones(short).fold(0, |sum, node| self.drain[node].saturating_add(sum))
+    }
+
+    /// What a full arc carries leaves where it begins, and enters where it leads.
+    fn fill(&mut self, arc: usize, from: usize, to: usize, fixed: &mut [u64]) {
+        let capacity = self.capacity[arc];
+        self.full[arc] = capacity > 0;
+        self.drain[from] += capacity;
+        self.supply[to] += capacity;
+        fixed[to] += capacity;
     }
 
     /// Marks every node that supply at the marked ones could get to, over

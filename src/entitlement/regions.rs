@@ -53,6 +53,13 @@ impl Regions {
         words.any(|(region, drains)| region & drains != 0)
     }
 
+    /// Moves a node from one region to another.
+    pub fn transfer(&mut self, node: u32, from: u32, to: u32) {
+        self.retire(from, node);
+        let start = self.range(to).start;
+        self.bits[start + node as usize / 64] |= 1 << (node % 64);
+    }
+
     /// Takes a node out of its region.
     pub fn retire(&mut self, region: u32, node: u32) {
         let start = self.range(region).start;

@@ -138,6 +138,13 @@ impl Tree {
             .map(|(child, run)| (child.group as usize, run, child.claim))
     }
 
+    /// Whether a run is a group that is `MIXED` in which no quota stands in the way: it
+    /// could use all that its children could.
+    pub fn is_open_group(&self, run: usize) -> bool {
+        let Run { class, group, .. } = self.runs[run];
+        class == MIXED && self.demand[group as usize] >= self.sum[group as usize]
+    }
+
     /// The claims of the children of a group.
     pub fn claims(&self, group: usize) -> impl Iterator<Item = Claim> + Clone {
         let children = &self.children[self.children_of(group)];
