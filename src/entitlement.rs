@@ -190,8 +190,6 @@ impl Solver {
     pub fn solve(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
         self.classes.build(problem);
         self.is_bare = false;
-        out.shares.clear();
-        out.levels.clear();
         out.wanted.clear();
         if problem.groups.len() <= 1 && self.classes.is_uniform() {
             self.solve_uniform(problem, out);
@@ -222,7 +220,9 @@ impl Solver {
         let claims = problem.tasks.iter().map(|task| task.claim().sane());
         let fill = self.filler.level(claims.clone(), reached.min(quota));
         let shares = claims.clone().map(|claim| entitlement(claim, fill.level));
+        out.shares.clear();
         out.shares.extend(shares);
+        out.levels.clear();
         out.levels.resize(problem.tasks.len(), fill.level);
         out.level = fill.level;
         let mut claims = claims.zip(&out.shares);
@@ -238,8 +238,6 @@ impl Solver {
     }
 
     fn solve_tree(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
-        out.shares.resize(problem.tasks.len(), 0.0);
-        out.levels.resize(problem.tasks.len(), 0.0);
         self.tree.build(problem, &self.classes);
         let others = self.classes.capacity.len();
         let most = self.classes.reached_capacity;

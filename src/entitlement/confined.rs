@@ -358,19 +358,30 @@ impl Confined {
         (self.terminals.len() - here, given)
     }
 
+    /// Lists the children of a group that are not beyond a cut.
+    fn find_here(&mut self, tree: &Tree, group: usize) {
+        let first = tree.runs_of(group).start;
+        let children = tree.in_runs(group);
+        self.here.resize(children.len(), (0, Claim::NONE));
+        let mut count = 0;
+        for (run, claim) in children {
+            let run = run - first;
+            // Without a branch, which could not be predicted.
+            self.here[count] = (run as u32, claim);
+            count += usize::from(self.list_of[run] != BEYOND);
+        }
+        self.here.truncate(count);
+    }
+
     /// As [`Confined::level`], of claims that are not sorted: most groups need
     /// no other level.
     fn first_level(&mut self, part: &Part, tree: &Tree, group: usize) -> f64 {
-        let terminals = &mut self.terminals[part.terminals.clone()];
-        if demand(terminals) <= part.amount + self.slack {
-            return satisfy(terminals);
+        if demand(&self.terminals[part.terminals.clone()]) <= part.amount + self.slack {
+            return satisfy(&mut self.terminals[part.terminals.clone()]);
         }
+        self.find_here(tree, group);
         let first = tree.runs_of(group).start;
-        self.here.clear();
-        let children = tree.in_runs(group);
-        let children = children.map(|(run, claim)| ((run - first) as u32, claim));
-        self.here
-            .extend(children.filter(|&(run, _)| self.list_of[run as usize] != BEYOND));
+        let terminals = &mut self.terminals[part.terminals.clone()];
         let claims = self.here.iter().map(|&(_, claim)| claim);
         let level = self.filler.level(claims, cpus(part.amount)).level;
         if level.is_infinite() {

@@ -33,7 +33,9 @@ impl Solver {
         let levels = &self.levels;
         let level_of = |class: u32| levels.get(class as usize).copied().unwrap_or(0.0);
         let classes = &*classes;
+        // Every level is written below.
         out.levels.resize(problem.tasks.len(), 0.0);
+        out.shares.clear();
         let tasks = problem.tasks.iter().zip(&mut out.levels);
         out.shares.extend(tasks.map(|(task, level)| {
             let (class, claim) = (classes.of(task.mask), task.claim().sane());

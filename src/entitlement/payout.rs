@@ -130,11 +130,16 @@ impl Payout {
         self.next.clear();
         self.next
             .extend((0..tree.len()).map(|group| tree.start_of(group)));
+        // Every place is written below.
+        for amounts in [&mut out.shares, &mut out.levels] {
+            amounts.resize(problem.tasks.len(), 0.0);
+        }
         let nr_groups = tree.len();
         let amounts = out.shares.iter_mut().zip(&mut out.levels);
         for (task, (share, level)) in problem.tasks.iter().zip(amounts) {
             let class = classes.of(task.mask);
             if class == NOWHERE {
+                (*share, *level) = (0.0, 0.0);
                 continue;
             }
             let group = home(task.group, nr_groups);
@@ -143,7 +148,8 @@ impl Payout {
             *level = self.level[tree.run_of[*next as usize] as usize];
             *next += 1;
             *share = entitlement(claim, *level);
-            self.hungry[class as usize] |= self.short[group] & (*share + NOTICEABLE < claim.demand);
+            let lacks = self.short[group] & (*share + NOTICEABLE < claim.demand);
+            self.hungry[class as usize] |= lacks;
         }
     }
 }

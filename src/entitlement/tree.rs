@@ -122,7 +122,7 @@ impl Tree {
     }
 
     /// The children of a group, each with its run.
-    pub fn in_runs(&self, group: usize) -> impl Iterator<Item = (usize, Claim)> + Clone {
+    pub fn in_runs(&self, group: usize) -> impl ExactSizeIterator<Item = (usize, Claim)> {
         let range = self.children_of(group);
         let runs = self.run_of[range.clone()].iter().map(|&run| run as usize);
         runs.zip(self.children[range].iter().map(|child| child.claim))
@@ -331,7 +331,8 @@ impl Tree {
     fn find_runs(&mut self, classes: usize) {
         self.runs.clear();
         self.run_start.clear();
-        self.run_of.clear();
+        // Every place is written below.
+        self.run_of.resize(self.children.len(), 0);
         self.run_of_class.clear();
         self.run_of_class.resize(classes, 0);
         self.present.clear();
@@ -342,10 +343,10 @@ impl Tree {
                 self.list_classes(group);
                 self.list_children(group);
             } else if self.class[group] != NOWHERE {
-                let len = self.children_of(group).len();
+                let children = self.children_of(group);
                 let run = self.add_run(self.class[group]);
-                self.run_of.resize(self.run_of.len() + len, run);
-                self.runs[run as usize].len = len as u32;
+                self.runs[run as usize].len = children.len() as u32;
+                self.run_of[children].fill(run);
                 self.runs[run as usize].demand = self.sum[group];
             }
         }
@@ -367,7 +368,12 @@ impl Tree {
     fn list_classes(&mut self, group: usize) {
         for child in &self.children[self.start[group] as usize..self.start[group + 1] as usize] {
             if child.class != MIXED {
-                self.present[child.class as usize / 64] |= 1 << (child.class % 64);
+                let word = &mut self.present[child.class as usize / 64];
+                let bit = 1 << (child.class % 64);
+                // A word that was just written takes long to read.
+                if *word & bit == 0 {
+                    *word |= bit;
+                }
             }
         }
         for word in 0..self.present.len() {
@@ -391,7 +397,7 @@ impl Tree {
                 MIXED => self.add_run(class),
                 _ => self.run_of_class[class as usize],
             };
-            self.run_of.push(number);
+            self.run_of[at] = number;
             let run = &mut self.runs[number as usize];
             run.group = group;
             run.len += 1;
