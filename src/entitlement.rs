@@ -300,10 +300,10 @@ impl Solver {
     /// Splits what every group got as its CPUs can carry it. Returns what
     /// [`Solver::descend`] does.
     ///
-    /// Once only groups are left that hold no others, mostly no more CPUs need to be
-    /// cut off. If the CPUs can carry what these get then, each gets it: whoever is
-    /// first could not do so otherwise. That is tried again after one more group, two
-    /// more, four more and so on.
+    /// Once only groups are left that hold no others of several mask classes, mostly no
+    /// more CPUs need to be cut off. If the CPUs can carry what these get then, each
+    /// gets it: whoever is first could not get it otherwise. That is tried again as
+    /// groups are done, but not often.
     fn descend_confined(&mut self) -> f64 {
         let (leaves, all) = (self.tree.leaves().max(1), self.tree.len());
         let level = self.descend(Way::Exact, 0..leaves);
@@ -317,7 +317,7 @@ impl Solver {
             self.payout.take_back();
             let next = (done + step).min(all);
             self.descend(Way::Exact, done..next);
-            (done, step) = (next, 16 * step);
+            (done, step) = (next, FORESIGHT * step);
         }
         level
     }
@@ -385,6 +385,11 @@ impl Solver {
         }
     }
 }
+
+/// Groups to be split before the rest is tried at once are so many times those before
+/// the last trial, as it then failed: a trial takes about a sixteenth of what it takes
+/// to split them one by one.
+const FORESIGHT: usize = 16;
 
 /// The quota of the root, of which a problem without groups has none.
 fn root_quota(problem: &Problem<'_>) -> f64 {

@@ -22,11 +22,10 @@ impl Bare {
     /// `slack`.
     pub fn carries(&mut self, classes: &Classes, given: &[u64], slack: u64) -> bool {
         let sets = classes.sets();
-        if self.version == classes.version {
-            self.network.unite();
-        } else {
+        if self.version != classes.version {
             self.connect(classes);
         }
+        self.network.unite();
         for (node, &capacity) in (sets.masks..).zip(&classes.capacity) {
             self.network.set_drain(node, capacity);
         }

@@ -4,7 +4,7 @@
 
 use super::nest::Nest;
 use super::units::{UNBOUNDED, capacity_units, units};
-use super::{CpuCapacity, Problem, TaskClaim};
+use super::{CpuCapacity, Problem};
 use crate::affinity::{MaskTable, cpus_of, ones};
 use crate::ids::{CpuId, MaskId};
 
@@ -129,13 +129,20 @@ impl Known {
 
 #[derive(Debug, Default)]
 struct Scratch {
-    /// Number of tasks with each mask, and what they could use, in CPUs.
-    uses: Vec<u32>,
-    demands: Vec<f64>,
+    /// Of each mask.
+    uses: Vec<Use>,
     masks: Vec<MaskId>,
     place: Vec<u32>,
     by_mask: Rows,
     by_cpu: Rows,
+}
+
+/// The tasks with a mask.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    count: u32,
+    /// What they could use, in CPUs; not told where there is but one mask.
+    demand: f64,
 }
 
 impl Classes {
@@ -153,7 +160,7 @@ impl Classes {
             self.nest.build(&self.exact, self.unreached());
         }
         self.measure(problem.cpus);
-        is_new |= self.merge(problem.tasks);
+        is_new |= self.merge();
         self.version += u64::from(is_new);
         self.count_tasks();
     }
@@ -190,12 +197,17 @@ impl Classes {
     fn find_used(&mut self, problem: &Problem<'_>) {
         let Scratch { uses, masks, .. } = &mut self.scratch;
         uses.clear();
-        uses.resize(problem.masks.len(), 0);
+        uses.resize(problem.masks.len(), Use::default());
         self.any_unknown = false;
+        let is_one = problem.masks.len() == 1;
         for task in problem.tasks {
-            match uses.get_mut(task.mask.index()) {
-                Some(uses) => *uses += 1,
-                None => self.any_unknown = true,
+            let Some(uses) = uses.get_mut(task.mask.index()) else {
+                self.any_unknown = true;
+                continue;
+            };
+            uses.count += 1;
+            if !is_one {
+                uses.demand += task.claim().sane().demand;
             }
         }
         masks.clear();
@@ -203,29 +215,19 @@ impl Classes {
             (0..)
                 .map(MaskId)
                 .zip(uses.iter())
-                .filter_map(|(mask, &uses)| (uses > 0).then_some(mask)),
+                .filter_map(|(mask, uses)| (uses.count > 0).then_some(mask)),
         );
     }
 
     /// Merges what makes no difference. Returns whether that is not what it was.
-    fn merge(&mut self, tasks: &[TaskClaim]) -> bool {
+    fn merge(&mut self) -> bool {
         if !self.nest.is_nested() {
             return false;
         }
-        let Scratch { masks, demands, .. } = &mut self.scratch;
-        demands.clear();
-        demands.resize(self.exact.of_mask.len(), 0.0);
-        // One class is one class, whatever it could use.
-        if self.exact.masks > 1 {
-            for task in tasks {
-                if let Some(demand) = demands.get_mut(task.mask.index()) {
-                    *demand += task.claim().sane().demand;
-                }
-            }
-        }
+        let Scratch { masks, uses, .. } = &self.scratch;
         let demands = masks.iter().map(|mask| {
             let class = self.exact.of_mask[mask.index()];
-            (class, units(demands[mask.index()]))
+            (class, units(uses[mask.index()].demand))
         });
         self.nest
             .merge(&self.exact, demands, &mut self.capacity, &mut self.merged)
@@ -238,7 +240,7 @@ impl Classes {
             let class = self.of(mask);
             // The class of masks without CPUs is no place in the list.
             if let Some(size) = self.sizes.get_mut(class as usize) {
-                *size += self.scratch.uses[mask.index()];
+                *size += self.scratch.uses[mask.index()].count;
             }
         }
     }

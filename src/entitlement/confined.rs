@@ -95,7 +95,8 @@ impl Confined {
         self.clear(classes, nodes);
         self.flat_version = 0;
         self.arcs.clear(nodes);
-        for group in tree.deepest_first() {
+        for &group in &tree.upwards {
+            let group = group as usize;
             if group != 0 && tree.class[group] == MIXED {
                 let node = payout.node[group];
                 for &(to, capacity) in self.arcs.list(tree, payout, group) {

@@ -125,7 +125,7 @@ impl Network {
         self.added.push((from, to, capacity));
     }
 
-    /// Sorts the arcs by where they begin.
+    /// Sorts the arcs by where they begin. [`Network::unite`] must follow.
     pub fn connect(&mut self) {
         let nodes = self.supply.len();
         self.start.clear();
@@ -137,9 +137,8 @@ impl Network {
         for node in 0..nodes {
             self.start[node + 2] += self.start[node + 1];
         }
-        self.arcs.clear();
+        // Every place is written below.
         self.arcs.resize(2 * self.added.len(), Arc::default());
-        self.capacity.clear();
         self.capacity.resize(2 * self.added.len(), 0);
         for &(from, to, capacity) in &self.added {
             let forth = self.start[from as usize + 1];
@@ -150,10 +149,10 @@ impl Network {
             self.arcs[forth as usize] = arc(to, back);
             self.arcs[back as usize] = arc(from, forth);
             self.capacity[forth as usize] = capacity;
+            self.capacity[back as usize] = 0;
         }
         self.start.truncate(nodes + 1);
         self.block_arcs();
-        self.unite();
     }
 
     /// Sorts the arcs of each node into blocks.

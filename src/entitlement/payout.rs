@@ -47,7 +47,8 @@ impl Payout {
         let mut nodes = (mask_classes + others) as u32;
         self.node.clear();
         self.node.resize(tree.len(), 0);
-        for group in tree.deepest_first() {
+        for &group in &tree.upwards {
+            let group = group as usize;
             if tree.class[group] == MIXED {
                 self.node[group] = nodes;
                 nodes += 1;

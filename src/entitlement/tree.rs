@@ -49,13 +49,18 @@ pub(super) struct Tree {
     /// those begin that are groups.
     start: Vec<u32>,
     groups_start: Vec<u32>,
+    /// Where the next child of each group goes.
+    next: Vec<u32>,
     parent: Vec<u32>,
     depth: Vec<u32>,
+    /// All groups, every one before the group it is in, and those of a depth as in the
+    /// problem.
+    pub upwards: Vec<u32>,
     /// Of each child, its run.
     pub run_of: Vec<u32>,
     pub runs: Vec<Run>,
-    /// Where the runs of each group begin, and the end of the last.
-    run_start: Vec<u32>,
+    /// Where the runs of each group begin and end.
+    runs_of: Vec<(u32, u32)>,
     /// Of each class, its run in the group at hand; and which there are, as bits.
     run_of_class: Vec<u32>,
     present: Vec<u64>,
@@ -87,9 +92,9 @@ impl Tree {
         );
         self.find_parents(problem.groups);
         self.measure_depth();
-        self.add_up(problem, classes);
-        self.sort_by_group(problem, classes);
-        self.find_runs(classes.sets().masks);
+        self.count(problem, classes);
+        self.place_tasks(problem, classes);
+        self.find_runs(problem, classes.sets().masks);
     }
 
     /// Number of groups, at least 1.
@@ -100,14 +105,6 @@ impl Tree {
     /// Where the children of a group are in `children`.
     fn children_of(&self, group: usize) -> Range<usize> {
         self.start[group] as usize..self.start[group + 1] as usize
-    }
-
-    /// All groups, every one before the group it is in, and those of a depth as in
-    /// the problem.
-    pub fn deepest_first(&self) -> impl Iterator<Item = usize> {
-        let depth = |group: &u32| self.depth[*group as usize];
-        let levels = self.order.chunk_by(move |a, b| depth(a) == depth(b));
-        levels.rev().flatten().map(|&group| group as usize)
     }
 
     /// The first of the children of a group, in the order of `run_of`: tasks come
@@ -151,16 +148,17 @@ impl Tree {
         children.iter().map(|child| child.claim)
     }
 
+    /// Whether a group holds any that is `MIXED`.
+    pub fn holds_mixed(&self, group: usize) -> bool {
+        let runs = &self.runs[self.runs_of(group)];
+        runs.last().is_some_and(|run| run.class == MIXED)
+    }
+
     /// The place in `order` from which on no group holds any that is `MIXED`.
     pub fn leaves(&self) -> usize {
-        let holds_mixed = |group: &u32| {
-            let last = self.runs_of(*group as usize).end.checked_sub(1);
-            last.is_some_and(|last| self.runs[last].class == MIXED)
-        };
-        self.order
-            .iter()
-            .rposition(holds_mixed)
-            .map_or(0, |last| last + 1)
+        let mut order = self.order.iter();
+        let last = order.rposition(|&group| self.holds_mixed(group as usize));
+        last.map_or(0, |last| last + 1)
     }
 
     /// A parent that does not exist is the root, and so is that of every group
@@ -211,52 +209,42 @@ impl Tree {
         self.order.clear();
         self.order.extend(0..self.parent.len() as u32);
         let depth = &self.depth;
+        let depth = |group: &u32| depth[*group as usize];
         self.order
-            .sort_unstable_by_key(|&group| (depth[group as usize], group));
+            .sort_unstable_by_key(|group| (depth(group), *group));
+        let levels = self.order.chunk_by(|a, b| depth(a) == depth(b));
+        self.upwards.clear();
+        self.upwards.extend(levels.rev().flatten());
     }
 
-    /// Computes what the groups could use, from the leaves up, and counts their
-    /// children.
-    fn add_up(&mut self, problem: &Problem<'_>, classes: &Classes) {
+    /// Counts the children of each group, and finds their class.
+    fn count(&mut self, problem: &Problem<'_>, classes: &Classes) {
         let count = self.len();
-        for amounts in [&mut self.sum, &mut self.demand] {
-            amounts.clear();
-            amounts.resize(count, 0);
-        }
         self.start.clear();
-        self.start.resize(count + 2, 0);
+        self.start.resize(count + 1, 0);
         self.class.clear();
         self.class.resize(count, NOWHERE);
         for task in problem.tasks {
             let class = classes.of(task.mask);
             if class != NOWHERE {
-                let demand = units(task.claim().sane().demand);
-                self.add(home(task.group, count), class, demand);
+                self.add(home(task.group, count), class);
             }
         }
-        for at in (0..count).rev() {
-            let group = self.order[at] as usize;
-            let quota = problem
-                .groups
-                .get(group)
-                .map_or(UNBOUNDED, |group| units(group.quota));
-            self.demand[group] = self.sum[group].min(quota);
+        for at in 0..count {
+            let group = self.upwards[at] as usize;
             if group != 0 && self.class[group] != NOWHERE {
-                // A weight that makes no sense gets nothing.
-                self.demand[group] = units(self.claim(problem, group).demand);
-                self.add(
-                    self.parent[group] as usize,
-                    self.class[group],
-                    self.demand[group],
-                );
+                self.add(self.parent[group] as usize, self.class[group]);
             }
+        }
+        let mut sum = 0;
+        for count in &mut self.start {
+            sum += std::mem::replace(count, sum);
         }
     }
 
     /// Adds a child to a group.
-    fn add(&mut self, group: usize, class: u32, demand: u64) {
-        self.start[group + 2] += 1;
-        self.sum[group] = (self.sum[group] + demand).min(UNBOUNDED);
+    fn add(&mut self, group: usize, class: u32) {
+        self.start[group] += 1;
         self.class[group] = match self.class[group] {
             NOWHERE => class,
             known if known == class => class,
@@ -264,37 +252,20 @@ impl Tree {
         };
     }
 
-    fn claim(&self, problem: &Problem<'_>, group: usize) -> Claim {
-        Claim {
-            weight: problem.groups[group].weight,
-            demand: cpus(self.demand[group]),
-        }
-        .sane()
-    }
-
-    /// Puts all children in order of group, tasks before groups.
-    fn sort_by_group(&mut self, problem: &Problem<'_>, classes: &Classes) {
-        let mut sum = 0;
-        for count in &mut self.start {
-            sum += *count;
-            *count = sum;
-        }
-        let mut next = std::mem::take(&mut self.start);
-        let mut children = std::mem::take(&mut self.children);
-        // Every place is written below.
-        children.resize(sum as usize, NOBODY);
-        let mut put = |next: &mut [u32], group: usize, child: Child| {
-            let next = &mut next[group + 1];
-            children[*next as usize] = child;
-            *next += 1;
-        };
+    /// Puts all tasks in order of group. Groups come after those in the same group.
+    fn place_tasks(&mut self, problem: &Problem<'_>, classes: &Classes) {
         let count = self.len();
+        // Every place is written, here or later.
+        let children = self.start[count] as usize;
+        self.children.resize(children, NOBODY);
+        self.run_of.resize(children, 0);
+        self.next.clear();
+        self.next.extend_from_slice(&self.start[..count]);
         for task in problem.tasks {
             let (class, claim) = (classes.of(task.mask), task.claim().sane());
             if class != NOWHERE {
                 let group = home(task.group, count);
-                put(
-                    &mut next,
+                self.put(
                     group,
                     Child {
                         claim,
@@ -304,53 +275,86 @@ impl Tree {
                 );
             }
         }
-        self.groups_start.clear();
-        self.groups_start.extend_from_slice(&next[1..=count]);
-        // The root is nobody's child.
-        for group in 1..count as u32 {
-            let at = group as usize;
-            let (class, claim) = (self.class[at], self.claim(problem, at));
-            if class != NOWHERE {
-                let parent = self.parent[at] as usize;
-                put(
-                    &mut next,
-                    parent,
-                    Child {
-                        claim,
-                        class,
-                        group,
-                    },
-                );
-            }
-        }
-        next.truncate(count + 1);
-        (self.start, self.children) = (next, children);
+        self.groups_start.clone_from(&self.next);
     }
 
-    /// Finds the runs of each group: by class, then groups that are `MIXED`.
-    fn find_runs(&mut self, classes: usize) {
+    fn put(&mut self, group: usize, child: Child) {
+        let next = &mut self.next[group];
+        self.children[*next as usize] = child;
+        *next += 1;
+    }
+
+    /// Finds the runs of each group, which are in order of class, and then groups that
+    /// are `MIXED`, and what they could use. From the leaves up: a group is put into
+    /// the one it is in.
+    fn find_runs(&mut self, problem: &Problem<'_>, classes: usize) {
         self.runs.clear();
-        self.run_start.clear();
-        // Every place is written below.
-        self.run_of.resize(self.children.len(), 0);
         self.run_of_class.clear();
         self.run_of_class.resize(classes, 0);
         self.present.clear();
         self.present.resize(classes.div_ceil(64), 0);
-        for group in 0..self.len() {
-            self.run_start.push(self.runs.len() as u32);
-            if self.class[group] == MIXED {
+        for numbers in [&mut self.sum, &mut self.demand] {
+            numbers.clear();
+            numbers.resize(self.parent.len(), 0);
+        }
+        self.runs_of.clear();
+        self.runs_of.resize(self.parent.len(), (0, 0));
+        for at in 0..self.len() {
+            let group = self.upwards[at];
+            self.list_runs(group as usize);
+            self.hand_up(problem, group);
+        }
+    }
+
+    /// Finds the runs of a group.
+    fn list_runs(&mut self, group: usize) {
+        let first = self.runs.len();
+        match self.class[group] {
+            NOWHERE => {}
+            MIXED => {
                 self.list_classes(group);
                 self.list_children(group);
-            } else if self.class[group] != NOWHERE {
+            }
+            class => {
                 let children = self.children_of(group);
-                let run = self.add_run(self.class[group]);
-                self.runs[run as usize].len = children.len() as u32;
-                self.run_of[children].fill(run);
-                self.runs[run as usize].demand = self.sum[group];
+                let claims = self.claims(group);
+                let demand = claims.fold(0, |sum, claim| add(sum, units(claim.demand)));
+                let run = self.add_run(class);
+                self.run_of[children.clone()].fill(run);
+                let run = &mut self.runs[run as usize];
+                (run.len, run.demand) = (children.len() as u32, demand);
             }
         }
-        self.run_start.push(self.runs.len() as u32);
+        self.runs_of[group] = (first as u32, self.runs.len() as u32);
+        let demands = self.runs[first..].iter().map(|run| run.demand);
+        self.sum[group] = demands.fold(0, add);
+    }
+
+    /// Finds what a group could use, and puts it into the one it is in.
+    fn hand_up(&mut self, problem: &Problem<'_>, group: u32) {
+        let at = group as usize;
+        let most = match problem.groups.get(at) {
+            Some(group) => self.sum[at].min(units(group.quota)),
+            None => self.sum[at],
+        };
+        self.demand[at] = most;
+        // The root is nobody's child.
+        if at != 0 && self.class[at] != NOWHERE {
+            let weight = problem.groups[at].weight;
+            let demand = cpus(most);
+            // A weight that makes no sense gets nothing.
+            let claim = Claim { weight, demand }.sane();
+            self.demand[at] = units(claim.demand);
+            let class = self.class[at];
+            self.put(
+                self.parent[at] as usize,
+                Child {
+                    claim,
+                    class,
+                    group,
+                },
+            );
+        }
     }
 
     /// Adds an empty run. Returns its number.
@@ -366,7 +370,7 @@ impl Tree {
 
     /// Adds a run for each class that children of a group are of.
     fn list_classes(&mut self, group: usize) {
-        for child in &self.children[self.start[group] as usize..self.start[group + 1] as usize] {
+        for child in &self.children[self.children_of(group)] {
             if child.class != MIXED {
                 let word = &mut self.present[child.class as usize / 64];
                 let bit = 1 << (child.class % 64);
@@ -401,14 +405,19 @@ impl Tree {
             let run = &mut self.runs[number as usize];
             run.group = group;
             run.len += 1;
-            run.demand = (run.demand + units(claim.demand)).min(UNBOUNDED);
+            run.demand = add(run.demand, units(claim.demand));
         }
     }
 
     /// The numbers of the runs of a group.
     pub fn runs_of(&self, group: usize) -> Range<usize> {
-        self.run_start[group] as usize..self.run_start[group + 1] as usize
+        let (start, end) = self.runs_of[group];
+        start as usize..end as usize
     }
+}
+
+fn add(sum: u64, amount: u64) -> u64 {
+    (sum + amount).min(UNBOUNDED)
 }
 
 /// The group a task is in. One that does not exist is the root.

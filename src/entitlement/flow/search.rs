@@ -239,6 +239,7 @@ mod tests {
                     network.add(spread(from), spread(to), capacity);
                 }
                 network.connect();
+                network.unite();
                 for (node, &drain) in (8..).zip(&drains) {
                     network.set_drain(spread(node) as usize, drain);
                 }

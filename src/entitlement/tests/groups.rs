@@ -94,6 +94,21 @@ proptest! {
         }
     }
 
+    /// A group that a quota holds back is in the network from the start, others only
+    /// once the group they are in is split.
+    #[test]
+    fn a_quota_that_takes_next_to_nothing_changes_nothing(instance in instance(SMALL)) {
+        let mut other = instance.clone();
+        for group in 1..instance.groups.len() {
+            let quota = demand(&instance, group) * (1.0 - 1e-9);
+            other.groups[group].quota = quota.min(other.groups[group].quota);
+        }
+        let (out, other) = (instance.solve(), other.solve());
+        for (share, other) in out.shares.iter().zip(&other.shares) {
+            prop_assert!((share - other).abs() < 1e-6, "{share} is not {other}");
+        }
+    }
+
     #[test]
     fn everything_stays_in_its_bounds(instance in instance(SMALL)) {
         let out = instance.solve();
