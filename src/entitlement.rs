@@ -22,7 +22,8 @@
 //! level of the former is lower and that of the latter is not, and the CPUs
 //! that the former may use are full and theirs alone. So both are problems of
 //! their own, on CPUs of their own. Nested sets (CPU, domain, node, cpuset) are
-//! the case in which this is filling a tree; they need no code of their own.
+//! the case in which this is filling a tree; of those, the ones that can stand in
+//! nobody's way are left out before (`nest.rs`).
 //!
 //! **Groups.** A group could use min(quota, Σ of what its children could use);
 //! its children are the tasks and groups directly in it. From the root down,
@@ -183,7 +184,8 @@ pub struct Solver {
 impl Solver {
     /// Writes what every task is owed. O(n) in the tasks if no mask stands in
     /// the way; otherwise there is a maximum flow, on mask classes and classes
-    /// of CPUs, for each distinct level of each group, at worst.
+    /// of CPUs, for each distinct level of each group, at worst. Mostly it is one
+    /// flow for all groups that hold no others.
     ///
     /// # Panics
     /// With more tasks and groups than a u32 can count.

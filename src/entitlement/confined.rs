@@ -331,10 +331,9 @@ impl Confined {
         let mut arcs = self.network.arcs_from(node);
         for at in 0..self.terminals.len() {
             let terminal = &mut self.terminals[at];
-            let is_heir = tree.is_open_group(terminal.run);
             let carries = if terminal.demand == 0 {
                 Carries::All
-            } else if is_heir {
+            } else if tree.is_open_group(terminal.run) {
                 self.network.carries(terminal.node)
             } else {
                 let mut arcs = arcs.by_ref().filter(|(to, _)| *to == terminal.node);
@@ -349,11 +348,8 @@ impl Confined {
                     continue;
                 }
             };
-            // It enters at the node already.
+            // It enters at the node already, or leaves there.
             given += terminal.amount;
-            if is_heir {
-                self.fixed[terminal.node as usize] = terminal.amount;
-            }
             self.list_of[terminal.run - first_run] = BEYOND;
         }
         (self.terminals.len() - here, given)
