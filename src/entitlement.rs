@@ -182,7 +182,7 @@ pub struct Solver {
 }
 
 impl Solver {
-    /// Writes what every task is owed. O(n) in the tasks if no mask stands in
+    /// Writes what every task is owed. O(n) in the tasks if no mask can stand in
     /// the way; otherwise there is a maximum flow, on mask classes and classes
     /// of CPUs, for each distinct level of each group, at worst. Mostly it is one
     /// flow for all groups that hold no others.
@@ -192,6 +192,7 @@ impl Solver {
     pub fn solve(&mut self, problem: &Problem<'_>, out: &mut Entitlements) {
         self.classes.build(problem);
         self.is_bare = false;
+        self.bare.begin();
         out.wanted.clear();
         if problem.groups.len() <= 1 && self.classes.is_uniform() {
             self.solve_uniform(problem, out);
@@ -389,8 +390,8 @@ impl Solver {
 }
 
 /// Groups to be split before the rest is tried at once are so many times those before
-/// the last trial, as it then failed: a trial takes about a sixteenth of what it takes
-/// to split them one by one.
+/// the last trial, as it then failed: with a hundred groups a trial takes about a sixteenth
+/// of what it takes to split them one by one.
 const FORESIGHT: usize = 16;
 
 /// The quota of the root, of which a problem without groups has none.

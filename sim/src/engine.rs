@@ -160,10 +160,10 @@ pub struct Tally {
     pub kicks: u64,
     /// Time that callbacks waited for locks of queues, in ns.
     pub lock_wait_ns: u64,
-    /// Tasks that began to run in another last-level cache than before.
-    pub llc_migrations: u64,
     /// Tasks that began to run on another CPU than before.
     pub cpu_migrations: u64,
+    /// Tasks that began to run in another last-level cache than before.
+    pub llc_migrations: u64,
     /// Of those, on another node.
     pub node_migrations: u64,
     /// Tasks of groups that began to run in another domain than before though nobody

@@ -59,10 +59,11 @@ pub fn table(outcome: &Outcome) -> String {
     );
     let _ = writeln!(
         text,
-        "{} events, {} switches, {} kicks, {} cache migrations ({} between nodes), {:.3} ms waiting for queue locks",
+        "{} events, {} switches, {} kicks, {} CPU migrations, {} cache migrations ({} between nodes), {:.3} ms waiting for queue locks",
         outcome.events,
         outcome.switches,
         outcome.kicks,
+        outcome.cpu_migrations,
         outcome.llc_migrations,
         outcome.node_migrations,
         outcome.lock_wait_ms

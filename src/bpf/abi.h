@@ -134,7 +134,7 @@ struct ballast_domain {
 	ballast_u64 looked_ns;
 	/* tasks in queues of its CPUs that other CPUs of the domain may take */
 	ballast_u64 nr_aside;
-	/* tasks in its queue that will not sleep soon; see is_hog */
+	/* tasks in its queue, or on their way out of it, that will not sleep soon */
 	ballast_u64 nr_hogs;
 	ballast_u32 node;
 	/* its CPUs are domain_cpus[first_cpu .. first_cpu + nr_cpus] */
@@ -170,7 +170,7 @@ struct ballast_cpu {
 	ballast_u32 domain;
 	ballast_u32 node;
 	ballast_u32 flags;
-	/* tasks in the domain's queue that were last on this CPU */
+	/* tasks in the domain's queue, or on their way out of it, that are this CPU's */
 	ballast_u32 nr_near;
 	/* its task gives way to a brief one and is to go on here after that */
 	ballast_u32 interrupted;

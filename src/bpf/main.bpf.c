@@ -368,21 +368,23 @@ static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
 
 /*
  * @tctx begins to run: put it under the clock of the queue it would now wait in
- * on this CPU. Coming from another clock, or out of the midst of its slice, it says
- * nothing about this one's progress.
+ * on this CPU. Coming from another clock, out of the midst of its slice, or before those
+ * whose turn it was, it says nothing about this one's progress.
  */
 static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id, u32 domain, u64 now)
 {
 	u32 id = tctx->confined_cpu ? CLOCK_OF_CPU | cpu_id : domain;
 	bool goes_on = !tctx->queued && tctx->slice_used_ns;
 	bool same = id == tctx->clock;
+	bool in_turn = !tctx->out_of_turn;
 
 	if (tctx->confined_cpu)
 		join_confined(tctx, cpu_id);
 	switch_clock(tctx, id);
-	if (same && !goes_on)
+	if (same && in_turn && !goes_on)
 		advance(id, tctx->vruntime, now);
 	tctx->queued = false;
+	tctx->out_of_turn = false;
 }
 
 void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)

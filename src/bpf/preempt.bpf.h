@@ -15,18 +15,6 @@
 /* For so long one that sleeps now and then is let be: half a slice by default. */
 #define LET_BE_NS (2500ULL * 1000)
 
-/* Whether one that usually runs for @burst_ns in one go would use up its slices. */
-static __always_inline bool computes(u64 burst_ns)
-{
-	return burst_ns > slice_ns / 2;
-}
-
-/* Whether one that usually runs for @burst_ns in one go does so for a moment only. */
-static __always_inline bool is_brief(u64 burst_ns)
-{
-	return burst_ns <= slice_ns / 5;
-}
-
 /*
  * A task that has just begun is let be; one that sleeps now and then for half a slice:
  * its CPU is free soon, or it fills what somebody else empties, and the more it gets
@@ -34,8 +22,9 @@ static __always_inline bool is_brief(u64 burst_ns)
  */
 static __always_inline bool is_let_be(const struct ballast_cpu *cpu, u64 ran_ns)
 {
-	return ran_ns <
-	       (is_hog(cpu->running_burst_ns) ? JUST_BEGUN_NS : min_u64(LET_BE_NS, slice_ns / 2));
+	bool hog = is_hog(cpu->running_burst_ns);
+
+	return ran_ns < (hog ? JUST_BEGUN_NS : min_u64(LET_BE_NS, slice_ns / 2));
 }
 
 /* A CPU to take from the task that runs there, as long as that has this running_key. */
@@ -191,21 +180,11 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 	return should_make_way(cpu, key, now);
 }
 
-/* Whether others than hogs wait in @domain_id's queue, and not many. */
-static __always_inline bool few_wait_briefly(u32 domain_id)
-{
-	struct ballast_domain *domain = domain_at(domain_id);
-	u64 queued = scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id));
-
-	return domain && queued > domain->nr_hogs && !are_many(domain, queued);
-}
-
 /* Whether there is such a one in the CPU's queue or the domain's. */
 static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast_cpu *cpu, u64 now)
 {
 	return (cpu->confined_weight && is_overdue(CPU_DSQ(cpu_id), cpu, true, now)) ||
-	       (few_wait_briefly(cpu->domain) &&
-		is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now));
+	       (!many_wait(cpu->domain) && is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now));
 }
 
 /*

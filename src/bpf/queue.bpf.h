@@ -22,10 +22,13 @@
 /* CPUs of a domain looked at: more than share one queue, unless a user says so. */
 #define DOMAIN_SCAN_MAX 64
 
-/* Tasks at the front of a queue among which a CPU looks for one of its own. */
+/*
+ * Tasks at the front of a queue among which a CPU looks for one of its own: each takes the
+ * lock of the queue, a dozen about as long as what is saved.
+ */
 #define NEAR_SCAN 12
-/* How far such a one may be behind the first of the queue, in slices. */
-#define NEAR_SLICES 4
+/* For about so long may others go before the first of a queue. */
+#define NEAR_NS (100ULL * 1000 * 1000)
 
 static __always_inline void leave_confined(struct task_ctx *tctx)
 {
@@ -99,15 +102,15 @@ static __always_inline void leave_open(struct task_ctx *tctx)
 }
 
 /*
- * @tctx, last on @cpu_id, is about to wait in @domain_id's queue. What counts it there
- * is a hint: when the daemon moves it to another queue it is counted until it runs.
+ * @tctx, which @cpu_id is the CPU of, is about to wait in @domain_id's queue. What counts
+ * it there is a hint: it stays counted until it runs, whoever takes it or moves it on.
  */
 static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 domain_id)
 {
 	struct ballast_domain *domain;
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
-	if (cpu) {
+	if (cpu && cpu->domain == domain_id) {
 		__sync_fetch_and_add(&cpu->nr_near, 1);
 		tctx->near_cpu = cpu_id + 1;
 	}
@@ -320,8 +323,8 @@ static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_
 /*
  * Look at @cpu_id's queues. Before dsq_peek a head is read under the queue's
  * lock, so their keys are read only if there is something to compare: with the
- * other's, or with those of a task that @may_go_on. If there is not, the domain's
- * first is taken unseen.
+ * other's, or with those of a task that @may_go_on. If there is not, one of the
+ * domain's is taken unseen.
  */
 static __always_inline void look(struct own_queues *keys, s32 cpu_id, const struct ballast_cpu *cpu,
 				 bool may_go_on)
@@ -452,21 +455,31 @@ static __noinline void advance(u32 id, u64 vtime, u64 now)
 }
 
 /*
- * Take the first task that was last on @cpu_id from the front of its domain's queue, if
- * it is not much behind the very first: to fetch another CPU's takes both run queues'
- * locks, and costs several times what a short turn does. Only where many wait, so that
- * nobody's turn is near, and no hogs do: there order is what shares are made of, and those
- * that are brief must come first.
+ * How far behind the first in its domain's queue one may be that is taken before it: four
+ * slices, as some messages take, but no further than the clock goes in NEAR_NS, so that
+ * nobody waits long for it where weights make the clock slow.
+ */
+static __always_inline u64 near_window(const struct ballast_clock *clock)
+{
+	return min_u64(4 * slice_ns, clock->rate * (NEAR_NS >> 10));
+}
+
+/*
+ * Take the first brief task of @cpu_id from the front of its domain's queue, if it is not
+ * much behind the very first: to fetch another CPU's takes both run queues' locks, and costs
+ * several times what a short turn does. Only where many wait, so that nobody's turn is
+ * near, and no hogs do: there order is what shares are made of.
  */
 static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
 	u64 dsq = DOMAIN_DSQ(cpu->domain), first_key = 0, queued;
 	struct task_struct *p;
+	struct task_ctx *tctx;
 	bool taken = false;
 	u32 seen = 0;
 
-	if (!domain || domain->nr_hogs || !cpu->nr_near)
+	if (fifo_sched || !domain || domain->nr_hogs || !cpu->nr_near)
 		return false;
 	queued = scx_bpf_dsq_nr_queued(dsq);
 	/* If its own are few among them, as a rule none is near the front. */
@@ -475,9 +488,12 @@ static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (!seen)
 			first_key = p->scx.dsq_vtime;
-		if (p->scx.dsq_vtime - first_key > NEAR_SLICES * slice_ns)
+		if (p->scx.dsq_vtime - first_key > near_window(&domain->clock))
 			break;
-		if (scx_bpf_task_cpu(p) == cpu_id) {
+		tctx = scx_bpf_task_cpu(p) == cpu_id ? task_ctx_of(p) : NULL;
+		if (tctx && !computes(burst_of(tctx))) {
+			/* This CPU holds the lock of its run queue. */
+			tctx->out_of_turn = seen > 0;
 			taken = scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0);
 			break;
 		}
@@ -503,7 +519,7 @@ static __always_inline bool take_confined(s32 cpu_id, const struct own_queues *k
 	return true;
 }
 
-/* Take the first task of @cpu_id's own queues. */
+/* Take a task from the one of @cpu_id's own queues whose first comes first. */
 static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 				     const struct own_queues *keys)
 {

@@ -97,6 +97,8 @@ struct task_ctx {
 	bool slept;
 	/* waits in a queue with a clock, or was taken from one */
 	bool queued;
+	/* was taken from a queue before the first in it */
+	bool out_of_turn;
 };
 
 struct {

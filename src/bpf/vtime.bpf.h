@@ -3,8 +3,8 @@
  * vtime.bpf.h owns virtual time: clocks, vruntime, deadlines and the bounds of
  * lag. It must never look at CPUs' idleness or choose a queue.
  *
- * Each queue has a clock: the largest vruntime of a task that began to run from it or
- * found an idle CPU, but by no leap past those that run. One that goes on after an
+ * Each queue has a clock: the largest vruntime of a task that began to run from it in its
+ * turn or found an idle CPU, but by no leap past those that run. One that goes on after an
  * interruption does not move it: it may be far ahead of those that wait. A task's lag
  * is its distance behind that clock. When a task changes queue it keeps its lag, not
  * its vruntime, since two clocks have nothing in common.
@@ -35,7 +35,10 @@
 #define OWED_SLICES 8
 #define OWED_NS (100ULL * 1000 * 1000)
 
-/* CPU time without sleep that makes a hog: 100 slices by default. */
+/*
+ * CPU time without sleep that makes a hog: those that send each other messages may well
+ * not sleep for 0.1 s when many of them compete.
+ */
 #define HOG_NS (500ULL * 1000 * 1000)
 
 /* Below this a burst is noise of the clock and of wake-up itself. */
@@ -200,6 +203,18 @@ static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
 static __always_inline u64 burst_of(const struct task_ctx *tctx)
 {
 	return max_u64(tctx->burst_ns, tctx->ran_ns);
+}
+
+/* Whether one that usually runs for @burst_ns in one go does so for a moment only. */
+static __always_inline bool is_brief(u64 burst_ns)
+{
+	return burst_ns <= slice_ns / 5;
+}
+
+/* Whether one that usually runs for @burst_ns in one go would use up its slices. */
+static __always_inline bool computes(u64 burst_ns)
+{
+	return burst_ns > slice_ns / 2;
 }
 
 /* Whether one that has run for @burst_ns without sleeping will not sleep soon. */

@@ -13,11 +13,18 @@ pub(super) struct Bare {
     network: Network,
     /// The version of the classes that it is of.
     version: u64,
+    /// Whether it holds a flow with the capacities of this problem.
+    has_flow: bool,
     /// All of its nodes, as bits.
     all: Vec<u64>,
 }
 
 impl Bare {
+    /// Gets ready for a problem: capacities may have changed.
+    pub fn begin(&mut self) {
+        self.has_flow = false;
+    }
+
     /// Whether the CPUs can carry what was given at each mask class, in units, but for
     /// `slack`.
     pub fn carries(&mut self, classes: &Classes, given: &[u64], slack: u64) -> bool {
@@ -25,9 +32,11 @@ impl Bare {
         if self.version != classes.version {
             self.connect(classes);
         }
-        self.network.unite();
-        for (node, &capacity) in (sets.masks..).zip(&classes.capacity) {
-            self.network.set_drain(node, capacity);
+        if !std::mem::replace(&mut self.has_flow, true) {
+            self.network.unite();
+            for (node, &capacity) in (sets.masks..).zip(&classes.capacity) {
+                self.network.set_drain(node, capacity);
+            }
         }
         let masks = 0..sets.masks as u32;
         for (node, &given) in masks.clone().zip(given) {

@@ -5,10 +5,8 @@
 //! Sets are nested if of any two that share CPUs one holds the other, as CPUs,
 //! domains, nodes and cpusets mostly do. Then they are a tree, and what is
 //! possible is: in every set, the tasks confined to it get at most what it has.
-//! A set that has as much as they could ever get there stands in nobody's way,
-//! and its tasks may as well be confined to the next set around it alone. For if
-//! some of what they get is then outside, others have as much inside, who may use
-//! all of the set around it, and the two can swap.
+//! A set that has as much as they could ever get there says nothing new by that, and its
+//! tasks may as well be confined to the next set around it alone.
 
 use super::classes::{NOWHERE, Sets};
 use super::units::UNBOUNDED;
@@ -121,7 +119,9 @@ impl Nest {
         let mut has_changed = self.is_kept.len() != self.around.len();
         self.is_kept.resize(self.around.len(), false);
         for (class, is_kept) in self.is_kept.iter_mut().enumerate() {
-            let keep = class == root || self.demand[class] > self.capacity[class];
+            let keep = class == root
+                || self.demand[class] > self.capacity[class]
+                || self.demand[class] == UNBOUNDED;
             has_changed |= std::mem::replace(is_kept, keep) != keep;
         }
         has_changed

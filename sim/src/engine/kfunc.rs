@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_char, c_void};
 
 use super::task::{Direct, Where};
+use super::wake::DSQ_LOCAL;
 use super::{Event, Running, World};
 use crate::bits::CpuBits;
 use crate::checks::Check;
@@ -123,7 +124,13 @@ impl World {
         }
         self.lock_queue(queue);
         let filled = self.queues[queue].filled_since;
+        let (age, waiting) = (self.queue_age(queue), self.queues[queue].len());
         self.leave_queue(task);
+        if let (Running::Dispatching(cpu), DSQ_LOCAL) = (self.running, dsq) {
+            self.queues[queue].taken_at = self.now;
+            self.note(Kind::Take, cpu, task, it.dsq);
+            self.check_steal(cpu, it.dsq, age, waiting);
+        }
         if by_key && it.vtime_set {
             p.scx.dsq_vtime = it.vtime;
         }
@@ -249,6 +256,7 @@ unsafe extern "C" fn iter_next(machine: *mut c_void, it: *mut sim_iter) -> *mut 
     let Some(index) = world.queue_index(it.dsq) else {
         return std::ptr::null_mut();
     };
+    world.lock_queue(index);
     let from = it.started.then_some((it.key, it.sequence));
     let reverse = it.flags & u64::from(SCX_DSQ_ITER_REV) != 0;
     match world.queues[index].walk(from, reverse, it.newest) {

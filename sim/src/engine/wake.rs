@@ -12,7 +12,7 @@ use crate::shim::{SCX_ENQ_PREEMPT, SCX_ENQ_WAKEUP};
 use crate::trace::Kind;
 
 /// The kernel's ids, which bindgen takes for negative numbers.
-const DSQ_LOCAL: u64 = crate::shim::SCX_DSQ_LOCAL as u64;
+pub(super) const DSQ_LOCAL: u64 = crate::shim::SCX_DSQ_LOCAL as u64;
 const DSQ_LOCAL_ON: u64 = crate::shim::SCX_DSQ_LOCAL_ON as u64;
 /// SCX_DSQ_GLOBAL.
 pub const DSQ_GLOBAL: u64 = 1 << 63 | 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Nested masks, of which those that stand in nobody's way are merged with others.
-//! Never compares with anything but the oracle, and masks that are not nested.
+//! Never looks at what is merged, but at what comes of it.
 
 use proptest::prelude::*;
 

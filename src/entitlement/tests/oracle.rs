@@ -286,6 +286,7 @@ impl<'a> Oracle<'a> {
                     && self.is_possible(&fixed, &children, amounts, rounding)
             };
             let amounts = at(highest(|level| possible(&at(level), ROUNDING)));
+            let before = frozen.clone();
             for (place, &child) in children.iter().enumerate() {
                 let mut more = amounts.clone();
                 more[place] += RISE;
@@ -293,6 +294,10 @@ impl<'a> Oracle<'a> {
                 if frozen[place].is_none() && (is_full || !possible(&more, LENIENT)) {
                     frozen[place] = Some(amounts[place]);
                 }
+            }
+            // Rounding hides who is full: all have the highest that is possible.
+            if frozen == before {
+                frozen = amounts.into_iter().map(Some).collect();
             }
         }
         for (child, amount) in children.into_iter().zip(frozen) {
