@@ -222,7 +222,7 @@ impl Checks {
             ));
         }
         // A sleeper's is read when it wakes.
-        let awake = matches!(task.state, State::Running | State::Queued);
+        let awake = task.state == State::Running || task.waits();
         let cgroup = crate::engine::cgroups::id_of(task.cgroup);
         if awake && row.cgroup != cgroup {
             return Some(format!(
@@ -246,7 +246,7 @@ impl Checks {
         }
         let state = match task.state {
             State::Running => abi::ballast_state_BALLAST_RUN,
-            State::Queued => abi::ballast_state_BALLAST_WAIT,
+            _ if task.waits() => abi::ballast_state_BALLAST_WAIT,
             _ => abi::ballast_state_BALLAST_SLEEP,
         };
         let says = row.since_state & ((1 << abi::ballast_state_BALLAST_STATE_BITS) - 1);

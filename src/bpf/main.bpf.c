@@ -41,10 +41,26 @@ static __always_inline bool overtakes(s32 cpu_id)
 	return cpu && cpu->domain < nr_domains && somebody_waits_for(cpu_id, cpu);
 }
 
+/*
+ * @p is runnable, or was put where it is because something about it changed. ops.runnable
+ * would say so too, but each callback costs more than what is done here.
+ */
+static __always_inline void note_runnable(struct task_struct *p, struct ballast_row *row, u64 now)
+{
+	if (!row)
+		return;
+	if (row_state(row) == BALLAST_SLEEP)
+		enter_state(row, BALLAST_WAIT, now);
+	note_cgroup(p, row);
+	if (mempolicy_affinity)
+		row->preferred_nodes = preferred_nodes_of(p);
+}
+
 s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
+	u64 enq_flags = 0;
 	u32 home;
 	s32 cpu;
 
@@ -57,15 +73,16 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		cpu = preempt_for(p, tctx, row, home);
 		if (cpu < 0)
 			return busy_cpu_in(p, prev_cpu, home);
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, SCX_ENQ_PREEMPT);
+		enq_flags = SCX_ENQ_PREEMPT;
 		count(BALLAST_STAT_PREEMPTIONS);
-		return cpu;
-	}
-	if (!overtakes(cpu))
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
-	else
+	} else if (overtakes(cpu)) {
 		/* If it was idle it is claimed now, and nobody else will wake it. */
 		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+		return cpu;
+	}
+	/* There is no ballast_enqueue for it now. */
+	note_runnable(p, row, scx_bpf_now());
+	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 	return cpu;
 }
 
@@ -168,6 +185,8 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 		return;
 	}
+	row = row_at(tctx->slot);
+	note_runnable(p, row, now);
 	/* Not at a slice's end: two of them must not shut out those that queue. */
 	if (is_bound_kthread(p) && ((enq_flags & (SCX_ENQ_WAKEUP | SCX_ENQ_LAST)) ||
 				    !scx_bpf_dsq_nr_queued(CPU_DSQ(scx_bpf_task_cpu(p))))) {
@@ -181,7 +200,6 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 
-	row = row_at(tctx->slot);
 	take_charged_weight(tctx, row);
 	home = waiting_domain(p, tctx, row, enq_flags);
 	/* Nobody else wants the CPU: stay on it. */
@@ -340,22 +358,6 @@ void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
 	check_daemon(now);
 }
 
-void BPF_STRUCT_OPS(ballast_runnable, struct task_struct *p, u64 enq_flags)
-{
-	struct task_ctx *tctx = task_ctx_of(p);
-	struct ballast_row *row;
-
-	if (!tctx)
-		return;
-	row = row_at(tctx->slot);
-	if (!row)
-		return;
-	enter_state(row, BALLAST_WAIT, scx_bpf_now());
-	note_cgroup(p, row);
-	if (mempolicy_affinity)
-		row->preferred_nodes = preferred_nodes_of(p);
-}
-
 /* @p runs in another domain than it was in: it lives there from now on. */
 static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
 				  struct ballast_row *row, u32 domain)
@@ -399,6 +401,9 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 		return;
 	leave_counts(tctx);
 	row = row_at(tctx->slot);
+	/* Nobody was asked where it goes: it was changed as it ran, or the kernel took over. */
+	if (row && row_state(row) == BALLAST_SLEEP)
+		note_runnable(p, row, now);
 	take_charged_weight(tctx, row);
 	if (tctx->hotplug_seen != hotplug_count)
 		note_affinity(p, tctx->slot);
@@ -437,23 +442,11 @@ void BPF_STRUCT_OPS(ballast_stopping, struct task_struct *p, bool runnable)
 	charge_confined(tctx, charge(tctx, now));
 	row = row_at(tctx->slot);
 	if (row)
-		enter_state(row, BALLAST_WAIT, now);
-	if (!runnable)
-		end_burst(tctx);
-}
-
-void BPF_STRUCT_OPS(ballast_quiescent, struct task_struct *p, u64 deq_flags)
-{
-	struct task_ctx *tctx = task_ctx_of(p);
-	struct ballast_row *row;
-
-	if (!tctx)
+		enter_state(row, runnable ? BALLAST_WAIT : BALLAST_SLEEP, now);
+	if (runnable)
 		return;
+	end_burst(tctx);
 	leave_confined(tctx);
-	leave_counts(tctx);
-	row = row_at(tctx->slot);
-	if (row)
-		enter_state(row, BALLAST_SLEEP, scx_bpf_now());
 }
 
 /* May sleep, so this is where memory is had; the rest waits for enable. */
@@ -669,10 +662,8 @@ SCX_OPS_DEFINE(ballast,
 	       .dispatch     = (void *)ballast_dispatch,
 	       .tick         = (void *)ballast_tick,
 	       .update_idle  = (void *)ballast_update_idle,
-	       .runnable     = (void *)ballast_runnable,
 	       .running      = (void *)ballast_running,
 	       .stopping     = (void *)ballast_stopping,
-	       .quiescent    = (void *)ballast_quiescent,
 	       .init_task    = (void *)ballast_init_task,
 	       .enable       = (void *)ballast_enable,
 	       .disable      = (void *)ballast_disable,

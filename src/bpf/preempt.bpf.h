@@ -99,22 +99,26 @@ static __always_inline bool claim(const struct victim *victim, bool brief)
 static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
 				       struct ballast_row *row, u32 home)
 {
+	struct ballast_domain *domain = domain_at(home);
 	struct task_struct *head;
 	struct task_ctx *other;
 	struct victim victim;
-	u64 key;
+	u64 key, queued;
+	bool many;
 
-	if (fifo_sched)
+	if (fifo_sched || !domain || !covers_domain(p, tctx, row, home))
 		return -EBUSY;
-	if (!covers_domain(p, tctx, row, home))
+	queued = scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home));
+	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
+	many = are_many(domain, queued);
+	if (many && !domain->nr_computing)
 		return -EBUSY;
 	take_charged_weight(tctx, row);
 	key = vruntime_under(tctx, home) + request_vtime(tctx);
-	head = head_of(DOMAIN_DSQ(home));
+	head = queued ? __COMPAT_scx_bpf_dsq_peek(DOMAIN_DSQ(home)) : NULL;
 	if (head && !time_before(key, head->scx.dsq_vtime))
 		return -EBUSY;
-	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
-	if (many_wait(home)) {
+	if (many) {
 		other = head ? task_ctx_of(head) : NULL;
 		if (!other || !computes(burst_of(other)))
 			return -EBUSY;
@@ -170,7 +174,7 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, bool confined,
 				       u64 now)
 {
-	struct task_struct *p = head_of(dsq);
+	struct task_struct *p = __COMPAT_scx_bpf_dsq_peek(dsq);
 	struct task_ctx *tctx = p ? task_ctx_of(p) : NULL;
 	u64 key;
 
@@ -183,8 +187,14 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 /* Whether there is such a one in the CPU's queue or the domain's. */
 static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast_cpu *cpu, u64 now)
 {
-	return (cpu->confined_weight && is_overdue(CPU_DSQ(cpu_id), cpu, true, now)) ||
-	       (!many_wait(cpu->domain) && is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now));
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	u64 dsq = DOMAIN_DSQ(cpu->domain), queued;
+
+	if (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 &&
+	    is_overdue(CPU_DSQ(cpu_id), cpu, true, now))
+		return true;
+	queued = domain ? scx_bpf_dsq_nr_queued(dsq) : 0;
+	return queued && !are_many(domain, queued) && is_overdue(dsq, cpu, false, now);
 }
 
 /*

@@ -81,6 +81,14 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
 	tctx->aside_domain = 0;
 }
 
+/* A hog in nr_computing, besides the 1 that it is there like others. */
+#define ONE_HOG (1ULL << 32)
+
+static __always_inline u32 nr_hogs(const struct ballast_domain *domain)
+{
+	return domain->nr_computing >> 32;
+}
+
 /* @tctx waits no longer in a domain's queue. */
 static __always_inline void leave_open(struct task_ctx *tctx)
 {
@@ -93,11 +101,11 @@ static __always_inline void leave_open(struct task_ctx *tctx)
 			__sync_fetch_and_sub(&cpu->nr_near, 1);
 		tctx->near_cpu = 0;
 	}
-	if (tctx->hogs_domain) {
-		domain = domain_at(tctx->hogs_domain - 1);
+	if (tctx->computing_domain) {
+		domain = domain_at(tctx->computing_domain - 1);
 		if (domain)
-			__sync_fetch_and_sub(&domain->nr_hogs, 1);
-		tctx->hogs_domain = 0;
+			__sync_fetch_and_sub(&domain->nr_computing, tctx->computing_added);
+		tctx->computing_domain = 0;
 	}
 }
 
@@ -109,16 +117,21 @@ static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 dom
 {
 	struct ballast_domain *domain;
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u64 burst_ns;
 
 	if (cpu && cpu->domain == domain_id) {
 		__sync_fetch_and_add(&cpu->nr_near, 1);
 		tctx->near_cpu = cpu_id + 1;
 	}
-	domain = is_hog(burst_of(tctx)) ? domain_at(domain_id) : NULL;
-	if (domain) {
-		__sync_fetch_and_add(&domain->nr_hogs, 1);
-		tctx->hogs_domain = domain_id + 1;
-	}
+	burst_ns = burst_of(tctx);
+	if (!computes(burst_ns) && !is_hog(burst_ns))
+		return;
+	domain = domain_at(domain_id);
+	if (!domain)
+		return;
+	tctx->computing_added = 1 + (is_hog(burst_ns) ? ONE_HOG : 0);
+	tctx->computing_domain = domain_id + 1;
+	__sync_fetch_and_add(&domain->nr_computing, tctx->computing_added);
 }
 
 /* @tctx waits no longer. */
@@ -227,14 +240,6 @@ static __always_inline void insert_open(struct task_struct *p, struct task_ctx *
 static __always_inline bool are_many(const struct ballast_domain *domain, u64 queued)
 {
 	return queued + domain->nr_aside > domain->nr_online;
-}
-
-/* Whether more wait in @domain_id than CPUs are there. */
-static __always_inline bool many_wait(u32 domain_id)
-{
-	struct ballast_domain *domain = domain_at(domain_id);
-
-	return domain && are_many(domain, scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)));
 }
 
 /* The first task in @dsq, NULL if it is empty. */
@@ -473,13 +478,13 @@ static __always_inline u64 near_window(const struct ballast_clock *clock)
 static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 dsq = DOMAIN_DSQ(cpu->domain), first_key = 0, queued;
+	u64 dsq = DOMAIN_DSQ(cpu->domain), last_key = 0, queued;
 	struct task_struct *p;
 	struct task_ctx *tctx;
 	bool taken = false;
 	u32 seen = 0;
 
-	if (fifo_sched || !domain || domain->nr_hogs || !cpu->nr_near)
+	if (fifo_sched || !domain || nr_hogs(domain) || !cpu->nr_near)
 		return false;
 	queued = scx_bpf_dsq_nr_queued(dsq);
 	/* If its own are few among them, as a rule none is near the front. */
@@ -487,8 +492,8 @@ static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
 		return false;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (!seen)
-			first_key = p->scx.dsq_vtime;
-		if (p->scx.dsq_vtime - first_key > near_window(&domain->clock))
+			last_key = p->scx.dsq_vtime + near_window(&domain->clock);
+		if (time_before(last_key, p->scx.dsq_vtime))
 			break;
 		tctx = scx_bpf_task_cpu(p) == cpu_id ? task_ctx_of(p) : NULL;
 		if (tctx && !computes(burst_of(tctx))) {

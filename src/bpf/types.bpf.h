@@ -85,8 +85,9 @@ struct task_ctx {
 	u32 confined_weight;
 	/* domain + 1 whose nr_aside counts it; 0: none */
 	u32 aside_domain;
-	/* domain + 1 whose nr_hogs counts it; 0: none */
-	u32 hogs_domain;
+	/* domain + 1 whose nr_computing counts it, and what it added there; 0: none */
+	u32 computing_domain;
+	u64 computing_added;
 	/* CPU + 1 whose nr_near counts it; 0: none */
 	u32 near_cpu;
 	/* hotplug_count when whole_domain was found out */

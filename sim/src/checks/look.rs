@@ -324,7 +324,7 @@ impl World {
         let mut aside = vec![0u64; self.checks.domain_cpus.len()];
         let mut weights = vec![0u64; self.cpus.len()];
         let mut near = vec![0u32; self.cpus.len()];
-        let mut hogs = vec![0u64; self.checks.domain_cpus.len()];
+        let mut computing = vec![0u64; self.checks.domain_cpus.len()];
         for task in 0..self.tasks.len() as TaskId {
             if self.tasks[task as usize].state == State::Dead {
                 continue;
@@ -342,8 +342,8 @@ impl World {
             if context.near_cpu > 0 {
                 near[context.near_cpu as usize - 1] += 1;
             }
-            if context.hogs_domain > 0 {
-                hogs[context.hogs_domain as usize - 1] += 1;
+            if context.computing_domain > 0 {
+                computing[context.computing_domain as usize - 1] += context.computing_added;
             }
         }
         self.check_rows_used();
@@ -355,9 +355,12 @@ impl World {
                 );
                 self.checks.fail(Check::Rows, self.now, text);
             }
-            let (says, are) = (self.object.domain(domain).nr_hogs, hogs[domain as usize]);
+            let says = self.object.domain(domain).nr_computing;
+            let are = computing[domain as usize];
             if says != are {
-                let text = format!("domain {domain} counts {says} hogs that wait, there are {are}");
+                let text = format!(
+                    "domain {domain} counts {says:#x} tasks that wait and compute, there are {are:#x}"
+                );
                 self.checks.fail(Check::Rows, self.now, text);
             }
             self.check_online(domain);
@@ -389,7 +392,7 @@ impl World {
         let open = now.saturating_sub(row.since_state >> bits);
         match self.tasks[task as usize].state {
             State::Running => row.run_ns += open,
-            State::Queued => row.wait_ns += open,
+            _ if self.tasks[task as usize].waits() => row.wait_ns += open,
             _ => row.sleep_ns += open,
         }
         let found = self

@@ -208,6 +208,7 @@ impl World {
                 ops.stopping.map(|stopping| stopping(p, false))
             });
         }
+        self.tasks[task as usize].is_told = false;
         self.off_queue(cpu, task, flags);
     }
 

@@ -137,6 +137,7 @@ impl World {
         // again, as the user would.
         while !self.join(cpu, task) {}
         self.tasks[task as usize].state = State::Asleep;
+        self.tasks[task as usize].is_told = false;
         match was {
             State::Queued => {
                 self.enter(task, State::Queued);

@@ -271,6 +271,7 @@ impl World {
 
     pub(super) fn call_running(&mut self, cpu: u32, task: TaskId) {
         let p = self.tasks[task as usize].ptr();
+        self.tasks[task as usize].is_told = true;
         if self.loaded {
             let before = self.tasks[task as usize].context();
             // SAFETY: the callback takes a live task.

@@ -119,6 +119,8 @@ pub struct Task {
     pub direct: Option<Direct>,
     /// The scheduler has placed it since it last ran.
     pub was_placed: bool,
+    /// The scheduler knows that it is awake: it was asked where it goes, or saw it run.
+    pub is_told: bool,
     /// Its part of the truth.
     pub truth: Truth,
     /// CPUs it may use.
@@ -166,6 +168,7 @@ impl Task {
             placed_at: 0,
             direct: None,
             was_placed: false,
+            is_told: false,
             truth: Truth::default(),
             allowed: Rc::default(),
             mask: 0,
@@ -242,7 +245,7 @@ impl Task {
         let spent = now - truth.since;
         match self.state {
             State::Running => truth.run_ns += spent,
-            State::Queued => {
+            _ if self.waits() => {
                 truth.wait_ns += spent;
                 truth.longest_wait_ns = truth.longest_wait_ns.max(spent);
             }
@@ -250,6 +253,12 @@ impl Task {
         }
         truth.since = now;
         truth
+    }
+
+    /// Whether it waits for a CPU as far as the scheduler can know: from the moment a
+    /// place is chosen for it.
+    pub fn waits(&self) -> bool {
+        self.is_told && matches!(self.state, State::Queued | State::Waking)
     }
 
     /// Frees the scheduler's notes.

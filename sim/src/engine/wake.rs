@@ -55,7 +55,7 @@ impl World {
         let flags = u64::from(SCX_ENQ_WAKEUP);
         // Far CPUs take the wake-up themselves: SCX_OPS_ALLOW_QUEUED_WAKEUP.
         if cpu != waker && self.places[cpu as usize].llc != self.places[waker as usize].llc {
-            self.tasks[task as usize].state = State::Waking;
+            self.enter(task, State::Waking);
             self.after(self.costs.ipi_ns, Event::RemoteWake { task, flags });
         } else {
             self.activate(waker, task, flags);
@@ -95,6 +95,9 @@ impl World {
                 Ok(chosen) if (chosen as usize) < self.cpus.len() => cpu = chosen,
                 _ => self.eject(format!("select_cpu returned CPU {chosen}")),
             }
+            // It has chosen a local queue too: there will be no enqueue.
+            let t = &mut self.tasks[task as usize];
+            t.is_told |= t.direct.is_some();
         }
         if self.is_usable(task, cpu) {
             cpu
@@ -157,6 +160,9 @@ impl World {
             return;
         }
         if self.tasks[task as usize].direct.is_none() {
+            let state = self.tasks[task as usize].state;
+            self.enter(task, state);
+            self.tasks[task as usize].is_told = true;
             let p = self.tasks[task as usize].ptr();
             let before = self.tasks[task as usize].context();
             // SAFETY: the callback takes a live task.
