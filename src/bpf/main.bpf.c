@@ -327,12 +327,13 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 }
 
 /*
- * A task may have queued for @cpu_id between its last dispatch and its bit in
- * the idle mask, when nobody would wake it: look again.
+ * A task may have queued for @cpu_id, or for one of its siblings if it may take that, between
+ * its last dispatch and its bit in the idle mask, when nobody would wake it: look again.
  */
 void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct ballast_domain *domain;
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
@@ -340,7 +341,8 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), scx_bpf_now());
 	if (!idle)
 		return;
-	if (somebody_waits_for(cpu_id, cpu))
+	domain = domain_at(cpu->domain);
+	if (somebody_waits_for(cpu_id, cpu) || (domain && domain->nr_aside))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 }
 
@@ -354,6 +356,7 @@ void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
 	/* Nobody said so if it ceased to idle before this scheduler came. */
 	note_idle(cpu, false, now);
 	check_queue(cpu->domain, now);
+	share_own_queue(bpf_get_smp_processor_id());
 	yield_to_brief(p, bpf_get_smp_processor_id(), cpu, now);
 	check_daemon(now);
 }

@@ -135,6 +135,49 @@ static __always_inline bool kick_idle_on(u32 node_id)
 	return true;
 }
 
+/* Tasks at the front of a CPU's queue for which a sibling is sought at once. */
+#define ASIDE_SCAN 8
+
+/* Wake an idle CPU of @domain that may run @p. */
+static __always_inline bool wake_sibling(const struct ballast_domain *domain,
+					 const struct task_struct *p)
+{
+	struct ballast_cpu *cpu;
+	u32 i, cpu_id;
+
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
+		cpu_id = nth_cpu(domain, i);
+		if (cpu_id == BALLAST_NONE)
+			break;
+		cpu = cpu_at(cpu_id);
+		if (!cpu || !cpu->idle_since_ns || !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) ||
+		    !scx_bpf_test_and_clear_cpu_idle(cpu_id))
+			continue;
+		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
+		return true;
+	}
+	return false;
+}
+
+/* @cpu_id is busy: wake siblings that idle and may take tasks of its own queue. */
+static __noinline void share_own_queue(u32 cpu_id)
+{
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct ballast_domain *domain = cpu ? domain_at(cpu->domain) : NULL;
+	struct task_struct *p;
+	u32 seen = 0;
+
+	if (!domain || !domain->nr_aside || !domain->nr_idle || !cpu->confined_weight ||
+	    scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) <= 0)
+		return;
+	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
+		if (p->nr_cpus_allowed > 1 && !is_migration_disabled(p) && wake_sibling(domain, p))
+			break;
+		if (++seen == ASIDE_SCAN)
+			break;
+	}
+}
+
 /*
  * A task waits in @domain_id's queue: wake an idle CPU that may take it, of the
  * domain at once, of others when the queue has outlasted the bound. Returns
@@ -195,7 +238,7 @@ static __always_inline void check_queue(u32 domain_id, u64 now)
 
 	if (!domain)
 		return;
-	/* Their own CPU may be taken by a class above ours. */
+	/* Their own CPU may be taken by a class above ours, and see no tick. */
 	if (domain->nr_aside && domain->nr_idle)
 		kick_idle_in(domain_mask(domain_id));
 	if (!scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
