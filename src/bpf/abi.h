@@ -134,9 +134,11 @@ struct ballast_domain {
 	ballast_u64 looked_ns;
 	/* tasks in queues of its CPUs that other CPUs of the domain may take */
 	ballast_u64 nr_aside;
-	/* tasks in its queue, or on their way out of it, that would use up their slices:
-	 * in the upper 32 bits those of them that will not sleep soon */
-	ballast_u64 nr_computing;
+	/* tasks put into its queue that have not run since; in the upper 32 bits those
+	 * of them that would use up their slices */
+	ballast_u64 nr_open;
+	/* likewise those that will not sleep soon */
+	ballast_u64 nr_hogs;
 	ballast_u32 node;
 	/* its CPUs are domain_cpus[first_cpu .. first_cpu + nr_cpus] */
 	ballast_u32 first_cpu;

@@ -103,19 +103,18 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 	struct task_struct *head;
 	struct task_ctx *other;
 	struct victim victim;
-	u64 key, queued;
 	bool many;
+	u64 key;
 
 	if (fifo_sched || !domain || !covers_domain(p, tctx, row, home))
 		return -EBUSY;
-	queued = scx_bpf_dsq_nr_queued(DOMAIN_DSQ(home));
 	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
-	many = are_many(domain, queued);
-	if (many && !domain->nr_computing)
+	many = many_wait(domain);
+	if (many && !nr_computing(domain))
 		return -EBUSY;
 	take_charged_weight(tctx, row);
 	key = vruntime_under(tctx, home) + request_vtime(tctx);
-	head = queued ? __COMPAT_scx_bpf_dsq_peek(DOMAIN_DSQ(home)) : NULL;
+	head = nr_open(domain) ? __COMPAT_scx_bpf_dsq_peek(DOMAIN_DSQ(home)) : NULL;
 	if (head && !time_before(key, head->scx.dsq_vtime))
 		return -EBUSY;
 	if (many) {
@@ -188,13 +187,13 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast_cpu *cpu, u64 now)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 dsq = DOMAIN_DSQ(cpu->domain), queued;
 
 	if (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 &&
 	    is_overdue(CPU_DSQ(cpu_id), cpu, true, now))
 		return true;
-	queued = domain ? scx_bpf_dsq_nr_queued(dsq) : 0;
-	return queued && !are_many(domain, queued) && is_overdue(dsq, cpu, false, now);
+	/* If all that wait compute, nobody is. */
+	return domain && nr_open(domain) > nr_computing(domain) && !many_wait(domain) &&
+	       is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now);
 }
 
 /*

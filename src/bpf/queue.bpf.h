@@ -81,12 +81,22 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
 	tctx->aside_domain = 0;
 }
 
-/* A hog in nr_computing, besides the 1 that it is there like others. */
-#define ONE_HOG (1ULL << 32)
+/* One that computes, in nr_open. */
+#define ONE_COMPUTING (1ULL << 32)
 
-static __always_inline u32 nr_hogs(const struct ballast_domain *domain)
+/*
+ * About how many wait in @domain's queue: some may be on their way out of it, and those that
+ * the daemon has moved are counted where they were. To ask the kernel takes a search.
+ */
+static __always_inline u32 nr_open(const struct ballast_domain *domain)
 {
-	return domain->nr_computing >> 32;
+	return domain->nr_open;
+}
+
+/* Of those, how many compute. */
+static __always_inline u32 nr_computing(const struct ballast_domain *domain)
+{
+	return domain->nr_open >> 32;
 }
 
 /* @tctx waits no longer in a domain's queue. */
@@ -101,11 +111,14 @@ static __always_inline void leave_open(struct task_ctx *tctx)
 			__sync_fetch_and_sub(&cpu->nr_near, 1);
 		tctx->near_cpu = 0;
 	}
-	if (tctx->computing_domain) {
-		domain = domain_at(tctx->computing_domain - 1);
-		if (domain)
-			__sync_fetch_and_sub(&domain->nr_computing, tctx->computing_added);
-		tctx->computing_domain = 0;
+	if (tctx->open_domain) {
+		domain = domain_at(tctx->open_domain - 1);
+		if (domain) {
+			__sync_fetch_and_sub(&domain->nr_open, tctx->open_added);
+			if (tctx->hogs_added)
+				__sync_fetch_and_sub(&domain->nr_hogs, tctx->hogs_added);
+		}
+		tctx->open_domain = 0;
 	}
 }
 
@@ -117,21 +130,21 @@ static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 dom
 {
 	struct ballast_domain *domain;
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
-	u64 burst_ns;
+	u64 burst_ns = burst_of(tctx);
 
 	if (cpu && cpu->domain == domain_id) {
 		__sync_fetch_and_add(&cpu->nr_near, 1);
 		tctx->near_cpu = cpu_id + 1;
 	}
-	burst_ns = burst_of(tctx);
-	if (!computes(burst_ns) && !is_hog(burst_ns))
-		return;
 	domain = domain_at(domain_id);
 	if (!domain)
 		return;
-	tctx->computing_added = 1 + (is_hog(burst_ns) ? ONE_HOG : 0);
-	tctx->computing_domain = domain_id + 1;
-	__sync_fetch_and_add(&domain->nr_computing, tctx->computing_added);
+	tctx->open_added = 1 + (computes(burst_ns) ? ONE_COMPUTING : 0);
+	tctx->hogs_added = is_hog(burst_ns);
+	tctx->open_domain = domain_id + 1;
+	__sync_fetch_and_add(&domain->nr_open, tctx->open_added);
+	if (tctx->hogs_added)
+		__sync_fetch_and_add(&domain->nr_hogs, tctx->hogs_added);
 }
 
 /* @tctx waits no longer. */
@@ -234,12 +247,12 @@ static __always_inline void insert_open(struct task_struct *p, struct task_ctx *
 }
 
 /*
- * With @queued tasks in its queue, more wait in @domain than CPUs are there: whoever goes
- * first, most wait on, and switches only cost.
+ * More wait in @domain than CPUs are there: whoever goes first, most wait on, and switches
+ * only cost.
  */
-static __always_inline bool are_many(const struct ballast_domain *domain, u64 queued)
+static __always_inline bool many_wait(const struct ballast_domain *domain)
 {
-	return queued + domain->nr_aside > domain->nr_online;
+	return nr_open(domain) + domain->nr_aside > domain->nr_online;
 }
 
 /* The first task in @dsq, NULL if it is empty. */
@@ -478,17 +491,16 @@ static __always_inline u64 near_window(const struct ballast_clock *clock)
 static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 dsq = DOMAIN_DSQ(cpu->domain), last_key = 0, queued;
+	u64 dsq = DOMAIN_DSQ(cpu->domain), last_key = 0;
 	struct task_struct *p;
 	struct task_ctx *tctx;
 	bool taken = false;
 	u32 seen = 0;
 
-	if (fifo_sched || !domain || nr_hogs(domain) || !cpu->nr_near)
+	if (fifo_sched || !domain || domain->nr_hogs || !cpu->nr_near || !many_wait(domain))
 		return false;
-	queued = scx_bpf_dsq_nr_queued(dsq);
 	/* If its own are few among them, as a rule none is near the front. */
-	if (!are_many(domain, queued) || (u64)cpu->nr_near * NEAR_SCAN < queued)
+	if (cpu->nr_near * NEAR_SCAN < nr_open(domain))
 		return false;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (!seen)

@@ -85,9 +85,10 @@ struct task_ctx {
 	u32 confined_weight;
 	/* domain + 1 whose nr_aside counts it; 0: none */
 	u32 aside_domain;
-	/* domain + 1 whose nr_computing counts it, and what it added there; 0: none */
-	u32 computing_domain;
-	u64 computing_added;
+	/* domain + 1 whose nr_open counts it, 0: none; what it added there; likewise nr_hogs */
+	u32 open_domain;
+	u64 open_added;
+	u64 hogs_added;
 	/* CPU + 1 whose nr_near counts it; 0: none */
 	u32 near_cpu;
 	/* hotplug_count when whole_domain was found out */

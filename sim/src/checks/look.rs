@@ -324,7 +324,8 @@ impl World {
         let mut aside = vec![0u64; self.checks.domain_cpus.len()];
         let mut weights = vec![0u64; self.cpus.len()];
         let mut near = vec![0u32; self.cpus.len()];
-        let mut computing = vec![0u64; self.checks.domain_cpus.len()];
+        let mut open = vec![0u64; self.checks.domain_cpus.len()];
+        let mut hogs = vec![0u64; self.checks.domain_cpus.len()];
         for task in 0..self.tasks.len() as TaskId {
             if self.tasks[task as usize].state == State::Dead {
                 continue;
@@ -342,8 +343,9 @@ impl World {
             if context.near_cpu > 0 {
                 near[context.near_cpu as usize - 1] += 1;
             }
-            if context.computing_domain > 0 {
-                computing[context.computing_domain as usize - 1] += context.computing_added;
+            if context.open_domain > 0 {
+                open[context.open_domain as usize - 1] += context.open_added;
+                hogs[context.open_domain as usize - 1] += context.hogs_added;
             }
         }
         self.check_rows_used();
@@ -355,11 +357,12 @@ impl World {
                 );
                 self.checks.fail(Check::Rows, self.now, text);
             }
-            let says = self.object.domain(domain).nr_computing;
-            let are = computing[domain as usize];
-            if says != are {
+            let says = self.object.domain(domain);
+            let are = (open[domain as usize], hogs[domain as usize]);
+            if (says.nr_open, says.nr_hogs) != are {
                 let text = format!(
-                    "domain {domain} counts {says:#x} tasks that wait and compute, there are {are:#x}"
+                    "domain {domain} counts {:#x} tasks in its queue and {} hogs, there are {:#x} and {}",
+                    says.nr_open, says.nr_hogs, are.0, are.1
                 );
                 self.checks.fail(Check::Rows, self.now, text);
             }
