@@ -320,10 +320,14 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	if (take_own(cpu_id, cpu, &keys))
 		return;
 	note_empty(cpu->domain, now);
-	if (steal(cpu_id, now))
-		return;
+	/*
+	 * What waited a moment ago is taken by siblings, whose tasks are yet to queue: slices
+	 * end at the same tick. A CPU with a task of its own is no idle one, and steals not.
+	 */
 	if (tctx)
-		keep(prev, tctx, cpu, false, now);
+		keep(prev, tctx, cpu, true, now);
+	else
+		steal(cpu_id, now);
 }
 
 /*
