@@ -7,7 +7,7 @@ mod look;
 use crate::bits::CpuBits;
 use crate::engine::Ns;
 use crate::engine::masks::Masks;
-use crate::engine::task::{State, Task, Truth};
+use crate::engine::task::{State, Task, Truth, Where};
 use scx_ballast::abi::{self, ballast_row};
 
 /// A rule that is looked at in every run.
@@ -221,10 +221,14 @@ impl Checks {
                 c.pid, row.weight
             ));
         }
-        // A sleeper's is read when it wakes.
-        let awake = task.state == State::Running || task.waits();
+        // Another's is read when it is put into a queue, or else when it runs.
+        let is_read = match task.state {
+            State::Running => true,
+            State::Queued => task.was_placed && matches!(task.place, Where::Shared { .. }),
+            _ => false,
+        };
         let cgroup = crate::engine::cgroups::id_of(task.cgroup);
-        if awake && row.cgroup != cgroup {
+        if is_read && row.cgroup != cgroup {
             return Some(format!(
                 "pid {}: control group {}, it is in {cgroup}",
                 c.pid, row.cgroup

@@ -134,8 +134,10 @@ struct ballast_domain {
 	ballast_u64 looked_ns;
 	/* tasks in queues of its CPUs that other CPUs of the domain may take */
 	ballast_u64 nr_aside;
-	/* tasks put into its queue that have not run since; in the upper 32 bits those
-	 * of them that would use up their slices */
+	/* when one last joined them */
+	ballast_u64 joined_aside_ns;
+	/* tasks put into its queue that have not run since; from BALLAST_COMPUTING_SHIFT
+	 * on those of them that would use up their slices */
 	ballast_u64 nr_open;
 	/* likewise those that will not sleep soon */
 	ballast_u64 nr_hogs;
@@ -148,6 +150,10 @@ struct ballast_domain {
 	/* of those, idle, or claimed a moment ago; see count_idle */
 	ballast_u32 nr_idle;
 } __attribute__((aligned(64)));
+
+enum ballast_open_bits {
+	BALLAST_COMPUTING_SHIFT = 32,
+};
 
 enum ballast_cpu_flags {
 	/* the tuner lets wake-ups of other domains use this CPU when idle */

@@ -24,11 +24,11 @@ static __always_inline void dump_domains(u64 now)
 		if (!domain)
 			break;
 		scx_bpf_dump(
-			"domain %u: node %u cpus %u queued %d for %llu us, aside %llu, hogs %llu\n",
+			"domain %u: node %u cpus %u queued %d for %llu us, open %u, computing %u, hogs %llu, aside %llu\n",
 			id, domain->node, domain->nr_cpus, scx_bpf_dsq_nr_queued(DOMAIN_DSQ(id)),
 			domain->queued_since_ns ? elapsed_ns(domain->queued_since_ns, now) / 1000 :
 						  0,
-			domain->nr_aside, domain->nr_hogs);
+			nr_open(domain), nr_computing(domain), domain->nr_hogs, domain->nr_aside);
 		scx_bpf_dump("  vtime %llu rate %llu/1024\n", domain->clock.vtime,
 			     domain->clock.rate);
 	}

@@ -225,14 +225,6 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 	call_help(home, now);
 }
 
-void BPF_STRUCT_OPS(ballast_dequeue, struct task_struct *p, u64 deq_flags)
-{
-	struct task_ctx *tctx = task_ctx_of(p);
-
-	if (tctx)
-		leave_counts(tctx);
-}
-
 /* @prev is still runnable and nobody asked for it elsewhere: its context. */
 static __always_inline struct task_ctx *keepable(struct task_struct *prev)
 {
@@ -330,6 +322,9 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 		steal(cpu_id, now);
 }
 
+/* A CPU is marked idle at most so long after it looked for tasks in its siblings' queues. */
+#define JUST_LOOKED_NS (100ULL * 1000)
+
 /*
  * A task may have queued for @cpu_id, or for one of its siblings if it may take that, between
  * its last dispatch and its bit in the idle mask, when nobody would wake it: look again.
@@ -338,15 +333,18 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct ballast_domain *domain;
+	u64 now = scx_bpf_now();
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
 	/* One that is offline idles too, but is no CPU to wake. */
-	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), scx_bpf_now());
+	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), now);
 	if (!idle)
 		return;
 	domain = domain_at(cpu->domain);
-	if (somebody_waits_for(cpu_id, cpu) || (domain && domain->nr_aside))
+	if (somebody_waits_for(cpu_id, cpu) ||
+	    (domain && domain->nr_aside &&
+	     elapsed_ns(domain->joined_aside_ns, now) < JUST_LOOKED_NS))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 }
 
@@ -408,8 +406,11 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 		return;
 	leave_counts(tctx);
 	row = row_at(tctx->slot);
-	/* Nobody was asked where it goes: it was changed as it ran, or the kernel took over. */
-	if (row && row_state(row) == BALLAST_SLEEP)
+	/*
+	 * It was not put into one of our queues: changed as it ran, placed by the kernel, or
+	 * sent straight here, and its group may have changed on the way.
+	 */
+	if (row && (!tctx->queued || row_state(row) == BALLAST_SLEEP))
 		note_runnable(p, row, now);
 	take_charged_weight(tctx, row);
 	if (tctx->hotplug_seen != hotplug_count)
@@ -665,7 +666,6 @@ void BPF_STRUCT_OPS(ballast_dump_task, struct scx_dump_ctx *dctx, struct task_st
 SCX_OPS_DEFINE(ballast,
 	       .select_cpu   = (void *)ballast_select_cpu,
 	       .enqueue      = (void *)ballast_enqueue,
-	       .dequeue      = (void *)ballast_dequeue,
 	       .dispatch     = (void *)ballast_dispatch,
 	       .tick         = (void *)ballast_tick,
 	       .update_idle  = (void *)ballast_update_idle,

@@ -82,7 +82,7 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
 }
 
 /* One that computes, in nr_open. */
-#define ONE_COMPUTING (1ULL << 32)
+#define ONE_COMPUTING (1ULL << BALLAST_COMPUTING_SHIFT)
 
 /*
  * About how many wait in @domain's queue: some may be on their way out of it, and those that
@@ -90,13 +90,13 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
  */
 static __always_inline u32 nr_open(const struct ballast_domain *domain)
 {
-	return domain->nr_open;
+	return domain->queued_since_ns ? domain->nr_open : 0;
 }
 
 /* Of those, how many compute. */
 static __always_inline u32 nr_computing(const struct ballast_domain *domain)
 {
-	return domain->nr_open >> 32;
+	return domain->nr_open >> BALLAST_COMPUTING_SHIFT;
 }
 
 /* @tctx waits no longer in a domain's queue. */
@@ -115,8 +115,8 @@ static __always_inline void leave_open(struct task_ctx *tctx)
 		domain = domain_at(tctx->open_domain - 1);
 		if (domain) {
 			__sync_fetch_and_sub(&domain->nr_open, tctx->open_added);
-			if (tctx->hogs_added)
-				__sync_fetch_and_sub(&domain->nr_hogs, tctx->hogs_added);
+			if (tctx->counts_as_hog)
+				__sync_fetch_and_sub(&domain->nr_hogs, 1);
 		}
 		tctx->open_domain = 0;
 	}
@@ -140,11 +140,11 @@ static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 dom
 	if (!domain)
 		return;
 	tctx->open_added = 1 + (computes(burst_ns) ? ONE_COMPUTING : 0);
-	tctx->hogs_added = is_hog(burst_ns);
+	tctx->counts_as_hog = is_hog(burst_ns);
 	tctx->open_domain = domain_id + 1;
 	__sync_fetch_and_add(&domain->nr_open, tctx->open_added);
-	if (tctx->hogs_added)
-		__sync_fetch_and_add(&domain->nr_hogs, tctx->hogs_added);
+	if (tctx->counts_as_hog)
+		__sync_fetch_and_add(&domain->nr_hogs, 1);
 }
 
 /* @tctx waits no longer. */
@@ -155,12 +155,13 @@ static __always_inline void leave_counts(struct task_ctx *tctx)
 }
 
 /* @tctx is about to wait in the queue of a CPU of @domain_id, whose siblings may take it. */
-static __always_inline void join_aside(struct task_ctx *tctx, u32 domain_id)
+static __always_inline void join_aside(struct task_ctx *tctx, u32 domain_id, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 
 	if (!domain)
 		return;
+	domain->joined_aside_ns = now;
 	__sync_fetch_and_add(&domain->nr_aside, 1);
 	tctx->aside_domain = domain_id + 1;
 }
@@ -215,7 +216,7 @@ static __always_inline void insert_confined(struct task_struct *p, struct task_c
 	join_confined(tctx, cpu_id);
 	leave_counts(tctx);
 	if (cpu && !fixed)
-		join_aside(tctx, cpu->domain);
+		join_aside(tctx, cpu->domain, now);
 	tctx->queued = true;
 	scx_bpf_dsq_insert_vtime(p, CPU_DSQ(cpu_id), slice_ns, queue_key(tctx, now), enq_flags);
 }

@@ -81,34 +81,29 @@ static __always_inline bool steal_in_node(u32 node_id, u32 own, u32 threshold, u
 }
 
 /* @cpu has nothing to do: help somebody, nearest first. */
-static __noinline bool steal(s32 cpu_id, u64 now)
+static __noinline void steal(s32 cpu_id, u64 now)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	u32 i;
 
-	if (!cpu)
-		return false;
-	if (steal_in_domain(cpu_id, cpu))
-		return true;
-	if (!greedy_threshold)
-		return false;
+	if (!cpu || steal_in_domain(cpu_id, cpu) || !greedy_threshold)
+		return;
 	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold, patience(steal_after_node_ns),
 			  now)) {
 		count(BALLAST_STAT_STEAL_NODE);
-		return true;
+		return;
 	}
 	if (!greedy_threshold_x_numa)
-		return false;
+		return;
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
 		if (steal_in_node(nearest_node(cpu->node, i), cpu->domain, greedy_threshold_x_numa,
 				  patience(steal_after_numa_ns), now)) {
 			count(BALLAST_STAT_STEAL_NUMA);
-			return true;
+			return;
 		}
 	}
-	return false;
 }
 
 /* Wake an idle CPU of @mask. */
@@ -159,7 +154,7 @@ static __always_inline bool wake_sibling(const struct ballast_domain *domain,
 	return false;
 }
 
-/* @cpu_id is busy: wake siblings that idle and may take tasks of its own queue. */
+/* @cpu_id is busy: wake a sibling that idles and may take one of the first of its own queue. */
 static __noinline void share_own_queue(u32 cpu_id)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);

@@ -132,7 +132,7 @@ static __always_inline u64 cgroup_of(struct task_struct *p)
 
 	if (!bpf_core_field_exists(p->sched_task_group))
 		return 0;
-	/* One pointer at a time: at every wake-up, probe reads would show. */
+	/* One pointer at a time: at every wake-up and slice end, probe reads would show. */
 	group = p->sched_task_group;
 	cgroup = group ? group->css.cgroup : NULL;
 	node = cgroup ? cgroup->kn : NULL;
@@ -142,7 +142,7 @@ static __always_inline u64 cgroup_of(struct task_struct *p)
 /*
  * @p may have come to another group. The kernel takes a task off its queue to
  * change its group and then makes it runnable again, so one that is awake has
- * the new group at once, and one that sleeps when it wakes.
+ * the new group at once, and one that sleeps, or is on its way to a CPU, as it runs.
  */
 static __always_inline void note_cgroup(struct task_struct *p, struct ballast_row *row)
 {

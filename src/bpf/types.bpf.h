@@ -85,12 +85,14 @@ struct task_ctx {
 	u32 confined_weight;
 	/* domain + 1 whose nr_aside counts it; 0: none */
 	u32 aside_domain;
-	/* domain + 1 whose nr_open counts it, 0: none; what it added there; likewise nr_hogs */
-	u32 open_domain;
-	u64 open_added;
-	u64 hogs_added;
 	/* CPU + 1 whose nr_near counts it; 0: none */
 	u32 near_cpu;
+	/* domain + 1 whose nr_open counts it; 0: none */
+	u32 open_domain;
+	/* what it added there */
+	u64 open_added;
+	/* nr_hogs counts it too */
+	bool counts_as_hog;
 	/* hotplug_count when whole_domain was found out */
 	u32 hotplug_seen;
 	/* may use every CPU of `domain` */

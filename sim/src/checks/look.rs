@@ -345,7 +345,7 @@ impl World {
             }
             if context.open_domain > 0 {
                 open[context.open_domain as usize - 1] += context.open_added;
-                hogs[context.open_domain as usize - 1] += context.hogs_added;
+                hogs[context.open_domain as usize - 1] += u64::from(context.counts_as_hog);
             }
         }
         self.check_rows_used();

@@ -17,7 +17,7 @@ const MS: Ns = 1_000_000;
 /// Two nodes of two CPUs with the shipped scheduler loaded, no tasks, no daemon.
 fn machine() -> World {
     let text = "name = 'contract'\nseconds = 60\n[topology]\nnodes = 2\ncores_per_llc = 2\n\
-                [checks]\noff = ['heartbeat']\n";
+                [[cgroups]]\npath = '/a'\nweight = 100\n[checks]\noff = ['heartbeat']\n";
     let scenario: Scenario = parse(text).expect("good");
     let config = crate::run::config(&[], &scenario.topology).expect("good");
     let (object, _) = Object::load(&config, None).expect("loads");
@@ -172,7 +172,7 @@ fn select_cpu_is_not_asked_for_pinned_tasks() {
 }
 
 #[test]
-fn rows_see_runnable_running_stopping_and_quiescent_in_order() {
+fn rows_see_waiting_running_and_sleeping_in_order() {
     let mut world = machine();
     let task = born(&mut world, &[0]);
     let state = |world: &World| world.row_of(task).expect("a row").1.since_state & 3;
@@ -194,6 +194,23 @@ fn rows_see_runnable_running_stopping_and_quiescent_in_order() {
         (0, State::Asleep)
     );
     assert!(world.checks.all_kept(), "{:?}", world.checks.failures);
+}
+
+#[test]
+fn one_that_changes_its_group_on_its_way_to_a_cpu_runs_in_the_new_one() {
+    let mut world = machine();
+    let task = spinner(&mut world, &[2, 3]);
+    run_for(&mut world, MS);
+    let cpu = world.tasks[task as usize].cpu();
+    world.stop_work(cpu, task);
+    world.block(cpu, task);
+    world.wake(task, 0, false);
+    assert_eq!(world.tasks[task as usize].state, State::Waking);
+    world.change_cgroup(task, 1);
+    run_for(&mut world, MS);
+    assert_eq!(world.tasks[task as usize].state, State::Running);
+    let row = world.row_of(task).expect("a row").1;
+    assert_eq!(row.cgroup, super::cgroups::id_of(1));
 }
 
 #[test]
