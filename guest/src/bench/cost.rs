@@ -62,7 +62,7 @@ pub(super) const WORKS: &[Work] = &[
                 key: "busy",
                 title: "CPUs busy, hackbench",
                 unit: "",
-                better: Better::More,
+                better: Better::Less,
                 targets: &[],
             },
             cost("messages", "BPF a switch, hackbench"),

@@ -29,6 +29,7 @@ and they share the host's.
 - *Of EEVDF* is the median as a multiple of that of the kernel's own scheduler.
 - A contender that was ejected, or did not load, has no figure for that turn; the reason is
   given, and for scx_ballast it counts as a miss.
+- What scx_ballast misses, why, and what was tried: [misses.md](misses.md).
 ";
 
 /// Writes the page and its charts into `docs`.
