@@ -228,6 +228,63 @@ fn bench_round(_: &mut Criterion) {
     }
 }
 
+/// The daemon's whole round on a small machine, in time: what it takes of a CPU at
+/// one round a second. Tasks that sleep all the time, and tasks that all want to run.
+/// Before each round the caches are emptied, as a second of other work does.
+fn bench_daemon(_: &mut Criterion) {
+    let config = config(8, 2, 2);
+    let mut other_work = vec![0u64; 8 << 20];
+    for (kind, count, awake) in [
+        ("asleep", 100, 0),
+        ("asleep", 10_000, 0),
+        ("runnable", 10_000, 10_000),
+    ] {
+        if !is_wanted(&format!("daemon/{kind}/{count}")) {
+            continue;
+        }
+        let mut kernel = RowKernel::new(count, 4, 0, |slot| slot % 2);
+        kernel.pass();
+        kernel.lull(awake);
+        let mut daemon = Daemon::new(&config);
+        let (mut planner, mut plan) = (Planner::default(), Plan::default());
+        let shares = BTreeMap::new();
+        for is_cold in [false, true] {
+            let mut times: [Vec<Duration>; 4] = Default::default();
+            for _ in 0..5 * ROUNDS {
+                kernel.pass();
+                if is_cold {
+                    other_work.iter_mut().for_each(|word| *word += 1);
+                }
+                let mut laps = [Instant::now(); 4];
+                let snapshot = daemon
+                    .begin_round(&mut kernel, &shares)
+                    .expect("rows never fail");
+                laps[1] = Instant::now();
+                planner.plan(&snapshot, daemon.plan_config(), &mut plan);
+                laps[2] = Instant::now();
+                daemon
+                    .end_round(&mut kernel, &snapshot, &plan)
+                    .expect("rows never fail");
+                laps[3] = Instant::now();
+                daemon.reuse(snapshot);
+                for (lap, times) in laps.windows(2).zip(&mut times) {
+                    times.push(lap[1] - lap[0]);
+                }
+                times[3].push(laps[3] - laps[0]);
+            }
+            let caches = if is_cold { "cold" } else { "warm" };
+            for (name, times) in ["begin", "plan", "end", "all"].iter().zip(&mut times) {
+                times.sort();
+                let middle = times[times.len() / 2];
+                println!(
+                    "daemon/{kind}/{count}/{caches}/{name}: least {:?}, median {middle:?}",
+                    times[0]
+                );
+            }
+        }
+    }
+}
+
 /// What nobody has, and must not stop the daemon: masks without number.
 fn bench_worst(_: &mut Criterion) {
     if !is_wanted("worst") {
@@ -255,6 +312,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = bench_stages, bench_round, bench_worst, bench_entitlements
+    targets = bench_stages, bench_round, bench_daemon, bench_worst, bench_entitlements
 }
 criterion_main!(policy);

@@ -42,6 +42,9 @@ fn rounds_that_move_nothing_allocate_nothing() {
     let (mut planner, mut plan) = (Planner::default(), Plan::default());
     let mut quiet = 0;
     for round in 0..60 {
+        if round == 30 {
+            kernel.lull(1_500);
+        }
         kernel.pass();
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         let snapshot = daemon

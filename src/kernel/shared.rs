@@ -129,7 +129,9 @@ impl SharedMemory {
             }
             masks.intern(words)
         };
-        match read_row(slot, now_ns, || self.rows.read(slot as usize), mask) {
+        let read = || self.rows.copy(slot);
+        let generation = || self.rows.generation(slot);
+        match read_row(slot, now_ns, read, generation, mask) {
             RowRead::Free => (),
             RowRead::Torn => report.torn += 1,
             RowRead::Whole(mut sample, flags) => {
@@ -209,12 +211,12 @@ impl SharedMemory {
 
     /// How long `cpu` has idled, see [`super::Kernel::idle_ns`].
     pub fn idle_ns(&self, cpu: CpuId, now_ns: u64) -> u64 {
-        let cpu = self.cpus.read(cpu.index());
-        let present_ns = match cpu.idle_since_ns {
+        let (idle_ns, since_ns) = self.cpus.idle(cpu.index());
+        let present_ns = match since_ns {
             0 => 0,
             since_ns => now_ns.saturating_sub(since_ns),
         };
-        cpu.idle_ns + present_ns
+        idle_ns + present_ns
     }
 
     /// Whether `cpu` is online, as far as BPF has been told.

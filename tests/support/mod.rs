@@ -11,7 +11,7 @@ use scx_ballast::config::Config;
 use scx_ballast::demand::RowSample;
 use scx_ballast::domains::Layout;
 use scx_ballast::ids::{CpuId, DomainId, MaskId, TaskRef};
-use scx_ballast::kernel::table::{RowRead, read_row};
+use scx_ballast::kernel::table::{RowRead, copy_row, read_row};
 use scx_ballast::kernel::{Beat, Counters, Kernel, Outcome, ReadReport, Ticket, request};
 use scx_ballast::topology::Machine;
 use scx_ballast::weight::{weight_of_nice, weight_to_kernel};
@@ -22,8 +22,9 @@ pub const ROUND_NS: u64 = 1_000_000_000;
 /// Rows, and what each task wants of every second.
 pub struct RowKernel {
     pub rows: Vec<ballast_row>,
-    /// Run and wait of each second, in ns; it sleeps the rest.
-    seconds: Vec<(u64, u64)>,
+    /// Run and wait of each second, in ns; it sleeps the rest. None: it sleeps
+    /// all the time, so that its row does not change.
+    seconds: Vec<Option<(u64, u64)>>,
     /// One mask a row; empty: anywhere.
     masks: Vec<Vec<u64>>,
     now_ns: u64,
@@ -79,7 +80,7 @@ impl RowKernel {
             } else {
                 u64::from(slot % 3) * ROUND_NS / 10
             };
-            kernel.seconds.push((run_ns, wait_ns));
+            kernel.seconds.push(Some((run_ns, wait_ns)));
             kernel.masks.push(if confined {
                 words(domain * cpus_each..(domain + 1) * cpus_each)
             } else {
@@ -89,10 +90,22 @@ impl RowKernel {
         kernel
     }
 
+    /// Lets all but the first `awake` tasks sleep from now on.
+    pub fn lull(&mut self, awake: usize) {
+        let tasks = self.rows.iter_mut().zip(&mut self.seconds);
+        for (row, second) in tasks.skip(awake) {
+            row.since_state |= u64::from(abi::ballast_state_BALLAST_SLEEP);
+            *second = None;
+        }
+    }
+
     /// One second passes.
     pub fn pass(&mut self) {
         self.now_ns += ROUND_NS;
-        for (row, &(run_ns, wait_ns)) in self.rows.iter_mut().zip(&self.seconds) {
+        for (row, second) in self.rows.iter_mut().zip(&self.seconds) {
+            let Some((run_ns, wait_ns)) = *second else {
+                continue;
+            };
             row.run_ns += run_ns;
             row.wait_ns += wait_ns;
             row.sleep_ns += ROUND_NS - run_ns - wait_ns;
@@ -128,8 +141,12 @@ impl Kernel for RowKernel {
         rows.clear();
         for slot in 0..self.rows.len() {
             let mask = || -> MaskId { masks.intern(&self.masks[slot]) };
-            let read = || self.rows[slot];
-            if let RowRead::Whole(sample, _) = read_row(slot as u32, now_ns, read, mask) {
+            let row = &raw const self.rows[slot];
+            // SAFETY: a live row, read as the daemon reads those that others write.
+            let read = || unsafe { copy_row(row) };
+            let generation = || self.rows[slot].generation;
+            if let RowRead::Whole(sample, _) = read_row(slot as u32, now_ns, read, generation, mask)
+            {
                 rows.push(sample);
             }
         }
