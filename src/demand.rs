@@ -146,6 +146,10 @@ const NEW_TASK_DEMAND: f64 = 0.5;
 /// The assumption counts as if the task had been watched for so long, in ns.
 const PRIOR_NS: f64 = 1e6;
 
+/// What is left of a task's running after sleep without end: nothing, and not the
+/// numbers just above it, which take a processor many times as long. In ns.
+const LEAST_RAN_NS: f64 = 1e-100;
+
 impl Estimator {
     /// An estimator in which evidence loses half its weight in `half_life_ns`
     /// of later evidence, run or slept. 0: only the last interval counts.
@@ -185,9 +189,10 @@ impl Estimator {
         }
         let slot = &mut self.slots[index];
         let remembered = slot.seen > 0 && slot.seen + REMEMBERED_ROUNDS >= self.round;
-        if remembered && slot.continues(row) {
+        let slept = remembered && slot.sleeps_on(row, now_ns, &mut self.ageing);
+        if remembered && !slept && slot.continues(row) {
             slot.go_on(row, now_ns, &mut self.ageing);
-        } else {
+        } else if !slept {
             *slot = Slot::begin(row, now_ns, &mut self.ageing);
         }
         slot.seen = self.round;
@@ -256,6 +261,28 @@ impl Slot {
             && grows(self.sleep_ns, row.sleep_ns)
     }
 
+    /// Adds an interval that the task slept all through, as most do: like
+    /// [`Slot::go_on`], with nothing to divide. False, and nothing is added, if it did
+    /// anything else.
+    fn sleeps_on(&mut self, row: &RowSample, now_ns: u64, ageing: &mut Ageing) -> bool {
+        let same = self.generation == row.task.generation
+            && (self.run_ns, self.wait_ns) == (row.run_ns, row.wait_ns);
+        if !same || self.sleep_ns >= row.sleep_ns || self.at_ns >= now_ns {
+            return false;
+        }
+        let elapsed = now_ns - self.at_ns;
+        let Aged { kept, added } = ageing.over((row.sleep_ns - self.sleep_ns).min(elapsed));
+        (self.at_ns, self.sleep_ns) = (now_ns, row.sleep_ns);
+        self.ran *= kept;
+        if self.ran < LEAST_RAN_NS {
+            self.ran = 0.0;
+        }
+        self.evidence = kept * self.evidence + added;
+        (self.interval_ns, self.interval_run_ns) = (elapsed, 0);
+        self.interval_wait_ns = 0;
+        true
+    }
+
     /// Adds what happened since the last sample.
     fn go_on(&mut self, row: &RowSample, now_ns: u64, ageing: &mut Ageing) {
         if now_ns == self.at_ns {
@@ -299,7 +326,10 @@ impl Slot {
     }
 
     fn interval(&self) -> Option<Interval> {
-        let part = |ns: u64| ns as f64 / self.interval_ns as f64;
+        let part = |ns: u64| match ns {
+            0 => 0.0,
+            ns => ns as f64 / self.interval_ns as f64,
+        };
         (self.interval_ns > 0).then(|| Interval {
             length_ns: self.interval_ns,
             received: part(self.interval_run_ns),

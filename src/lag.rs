@@ -22,6 +22,10 @@ const HALF_LIFE_NS: u64 = 10_000_000_000;
 /// was wrong for long can then be forgotten in a few half-lives.
 const MOST_MS: f64 = 1_000.0;
 
+/// Less is nothing: it would fade without end, through numbers so small that they take
+/// a processor many times as long.
+const LEAST_MS: f64 = 1e-100;
+
 /// A task missing from this many rounds in a row was only unreadable so often,
 /// as in [`crate::demand`].
 const REMEMBERED_ROUNDS: u64 = 8;
@@ -78,10 +82,16 @@ impl Lags {
             self.slots.resize(index + 1, Slot::default());
         }
         let before = self.lag_ms(task);
-        // Lag comes in evenly over the interval and fades from then on.
-        let Aged { kept, added } = self.ageing.over(interval_ns);
-        let grown = growth(entitlement, received, waited) * added / NS_PER_MS;
-        let lag_ms = (before * kept + grown).clamp(-MOST_MS, MOST_MS);
+        let growth = growth(entitlement, received, waited);
+        // Most tasks sleep, and sooner or later have no lag.
+        let lag_ms = if growth == 0.0 && before.abs() < LEAST_MS {
+            0.0
+        } else {
+            // Lag comes in evenly over the interval and fades from then on.
+            let Aged { kept, added } = self.ageing.over(interval_ns);
+            let grown = growth * added / NS_PER_MS;
+            (before * kept + grown).clamp(-MOST_MS, MOST_MS)
+        };
         self.slots[index] = Slot {
             seen: self.round,
             generation: task.generation,
