@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::{DomainId, TaskRef};
 use crate::kernel::{Kernel, Outcome, Ticket};
+use crate::load_balance::Task;
 
 /// A request that has had no effect by the end of the round after the one that
 /// made it rests on outdated numbers, and is taken back: unless the task has only
@@ -92,24 +93,26 @@ impl Ledger {
         true
     }
 
-    /// Where `task` is on its way to.
-    pub fn target(&self, task: TaskRef) -> Option<DomainId> {
-        self.slots
-            .get(task.slot as usize)
-            .filter(|slot| slot.open > 0)
-            .and_then(|_| self.open.get(&task))
-            .map(|(ticket, _)| ticket.target)
-    }
-
-    /// Rounds since `task` was last moved, `u32::MAX`: not in memory.
-    pub fn moved_ago(&self, task: TaskRef) -> u32 {
-        self.slots
-            .get(task.slot as usize)
-            .filter(|slot| slot.moved.0 == task.generation && slot.moved.1 > 0)
-            .map(|slot| self.round - slot.moved.1)
-            .filter(|ago| *ago <= REMEMBERED_ROUNDS)
-            .and_then(|ago| u32::try_from(ago).ok())
-            .unwrap_or(u32::MAX)
+    /// Writes into a task as read what is booked of it. One under way counts where it
+    /// is going, and is not moved again.
+    #[inline]
+    pub fn mark(&self, task: &mut Task) {
+        let Some(slot) = self.slots.get(task.task.slot as usize) else {
+            return;
+        };
+        if slot.open > 0
+            && let Some((ticket, _)) = self.open.get(&task.task)
+        {
+            task.domain = ticket.target;
+            task.movable = false;
+        }
+        let (generation, round) = slot.moved;
+        if round > 0 && generation == task.task.generation {
+            let ago = self.round - round;
+            if ago <= REMEMBERED_ROUNDS {
+                task.moved_ago_rounds = ago as u32;
+            }
+        }
     }
 
     /// The totals since the start.

@@ -157,7 +157,9 @@ impl Observer {
             if row.cgroup != id {
                 (id, group) = (row.cgroup, self.cgroups.group_of(row.cgroup));
             }
-            task(row, known, group, ledger)
+            let mut task = task(row, known, group);
+            ledger.mark(&mut task);
+            task
         });
         snapshot.tasks.extend(tasks);
     }
@@ -184,21 +186,21 @@ impl Observer {
     }
 }
 
-/// A task under way counts where it is going, and is not moved again.
-fn task(row: &RowSample, known: &Known, group: GroupId, ledger: &Ledger) -> Task {
-    let under_way = ledger.target(row.task);
+/// The task of a row, as if nobody had ever asked for it to be moved.
+#[inline]
+fn task(row: &RowSample, known: &Known, group: GroupId) -> Task {
     Task {
         id: u64::from(row.pid),
         task: row.task,
         process: row.tgid,
         weight: row.weight,
         demand: known.demand,
-        domain: under_way.unwrap_or(row.domain),
+        domain: row.domain,
         mask: row.mask,
         group,
-        movable: !row.pinned && under_way.is_none(),
+        movable: !row.pinned,
         preferred_nodes: row.preferred_nodes,
-        moved_ago_rounds: ledger.moved_ago(row.task),
+        moved_ago_rounds: u32::MAX,
         lag_ms: known.lag_ms,
     }
 }

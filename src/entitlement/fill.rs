@@ -84,17 +84,22 @@ impl Filler {
         I: Iterator<Item = Claim> + Clone,
     {
         let capacity = if capacity > 0.0 { capacity } else { 0.0 };
-        let total = self.collect(claims.clone());
+        let (mut demand, mut count) = (0.0, 0u32);
+        for claim in claims.clone() {
+            demand += claim.demand;
+            count += 1;
+        }
         // A sum that exceeds the capacity by its own rounding limits nobody.
-        let rounding = capacity * f64::EPSILON * self.undecided.len() as f64;
+        let rounding = capacity * f64::EPSILON * f64::from(count);
         let unlimited = Fill {
             level: f64::INFINITY,
-            total: total.demand,
+            total: demand,
         };
-        if total.demand <= capacity + rounding {
+        if demand <= capacity + rounding {
             return unlimited;
         }
-        let met = search(&mut self.undecided, total.weight, capacity);
+        let weight = self.collect(claims.clone());
+        let met = search(&mut self.undecided, weight, capacity);
         // The sums of the search depend on how it went. These do not.
         let (mut used, mut weight) = (0.0, 0.0);
         for claim in claims {
@@ -112,19 +117,18 @@ impl Filler {
         }
     }
 
-    /// Makes all claims undecided. Returns their sum.
-    fn collect(&mut self, claims: impl Iterator<Item = Claim>) -> Claim {
-        let (mut weight, mut demand) = (0.0, 0.0);
+    /// Makes all claims undecided. Returns the sum of their weights.
+    fn collect(&mut self, claims: impl Iterator<Item = Claim>) -> f64 {
+        let mut weight = 0.0;
         self.undecided.clear();
         self.undecided.extend(claims.map(|claim| {
             weight += claim.weight;
-            demand += claim.demand;
             Undecided {
                 ratio: ratio(claim),
                 weight: claim.weight,
             }
         }));
-        Claim { weight, demand }
+        weight
     }
 }
 

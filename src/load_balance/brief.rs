@@ -37,39 +37,26 @@ impl Briefs {
         let count = u32::try_from(tasks.len()).expect("more tasks than a u32 can count");
         self.order.clear();
         self.order.extend(0..count);
-        if !self.read(tasks) {
+        if !tasks.is_sorted_by_key(|task| task.task) {
             self.order
                 .sort_unstable_by_key(|&index| tasks[index as usize].task);
-            self.read(tasks);
         }
-    }
-
-    /// Reads the tasks in the present order. Returns whether that is the right one.
-    fn read(&mut self, tasks: &[Task]) -> bool {
+        let in_order = || self.order.iter().map(|&index| &tasks[index as usize]);
         self.claims.clear();
+        self.claims.extend(in_order().map(|task| TaskClaim {
+            weight: task.weight,
+            demand: task.demand,
+            mask: task.mask,
+            group: task.group,
+        }));
         self.all.clear();
-        self.claims.reserve(tasks.len());
-        self.all.reserve(tasks.len());
-        let (mut last, mut is_sorted) = (None, true);
-        for &index in &self.order {
-            let task = &tasks[index as usize];
-            is_sorted &= last <= Some(task.task);
-            last = Some(task.task);
-            self.claims.push(TaskClaim {
-                weight: task.weight,
-                demand: task.demand,
-                mask: task.mask,
-                group: task.group,
-            });
-            self.all.push(Brief {
-                lag_ms: task.lag_ms,
-                domain: task.domain,
-                mask: task.mask,
-                process: task.process,
-                moved_ago_rounds: task.moved_ago_rounds,
-                movable: task.movable,
-            });
-        }
-        is_sorted
+        self.all.extend(in_order().map(|task| Brief {
+            lag_ms: task.lag_ms,
+            domain: task.domain,
+            mask: task.mask,
+            process: task.process,
+            moved_ago_rounds: task.moved_ago_rounds,
+            movable: task.movable,
+        }));
     }
 }
