@@ -158,6 +158,10 @@ proptest! {
         let node = |id: DomainId| snapshot.domains[id.index()].node;
         let stay = plan.moves.iter().all(|mv| node(mv.from) == node(mv.to));
         let evens = stay && after < before + EPSILON;
+        // To mix may cost what is within the bands.
+        let mixes = plan.moves.iter().any(|mv| mv.reason.cause == Cause::Mix);
+        let bands: f64 = plan.domains.iter().map(|domain| 0.01 * domain.capacity).sum();
+        let evens = evens || mixes && after < before + bands;
         prop_assert!(plan.moves.is_empty() || after < before || evens, "{before} -> {after}");
         prop_assert!(plan.certificate.imbalance_after <= largest(&plan) + EPSILON, "{:?}", plan.certificate);
     }
@@ -168,7 +172,8 @@ proptest! {
         let first = plan(&snapshot, &config);
         for moved_ago_rounds in [0, u32::MAX] {
             let again = plan(&snapshot.applied(&first, moved_ago_rounds), &config);
-            prop_assert_eq!(again.moves, []);
+            // Tasks that rested or not, which counts where they are mixed.
+            prop_assert!(again.moves.iter().all(|mv| mv.reason.cause == Cause::Mix), "{:?}", again.moves);
         }
     }
 
