@@ -12,7 +12,7 @@
 //! inside a node that is off as a whole, leaves that sum and shares it more evenly:
 //! a potential over the machine that every step lowers. So
 //! planning ends, and planning on the outcome of a plan that was not cut short
-//! (by `max_moves`, `max_looks` or `cross_node_part`) finds nothing to do.
+//! (by `max_moves`, `max_looks` or `cross_node_part`) finds no load to move.
 //!
 //! One search does this for any partition of the domains (`settle`): the nodes
 //! first, then the domains of each node, then, for what these leave, all domains
