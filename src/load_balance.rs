@@ -12,11 +12,12 @@
 //! inside a node that is off as a whole, leaves that sum and shares it more evenly:
 //! a potential over the machine that every step lowers. So
 //! planning ends, and planning on the outcome of a plan that was not cut short
-//! (by `max_moves`, `max_looks` or `cross_node_part`) finds nothing to do.
+//! (by `max_moves`, `max_looks` or `cross_node_part`) finds no load to move.
 //!
 //! One search does this for any partition of the domains (`settle`): the nodes
 //! first, then the domains of each node, then, for what these leave, all domains
-//! (`levels`). What no move can even out is evened out in time (`rotate`).
+//! (`levels`). Where what is owed is even, those that sleep are spread evenly as well
+//! (`mix`). What no move can even out is evened out in time (`rotate`).
 
 mod board;
 mod brief;
@@ -27,6 +28,7 @@ mod evacuate;
 mod levels;
 mod list;
 mod machine;
+mod mix;
 mod model;
 mod moves;
 mod outcome;
@@ -44,6 +46,9 @@ use levels::Levels;
 pub use model::{Domain, Node, Snapshot, Task};
 pub use outcome::{Cause, Certificate, DomainPlan, Move, Owing, Plan, Reason, Remains};
 use rotate::Rotation;
+
+/// How often tasks are mixed in one plan, at most: mostly they are already.
+const MOST_MIXES: usize = 8;
 
 /// Plans rounds, and keeps its memory from one to the next.
 #[derive(Debug, Default)]
@@ -117,6 +122,13 @@ fn balance(board: &mut Board, levels: &mut Levels, rotation: &mut Rotation) {
         board.list(|_| true);
         if board.has_evacuees {
             evacuate::evacuate(board);
+        }
+        levels.balance(board);
+    }
+    // What is exchanged can make way for a move that was not possible before.
+    for _ in 0..MOST_MIXES {
+        if !mix::mix(board, levels) || levels.are_settled(board) {
+            break;
         }
         levels.balance(board);
     }

@@ -7,6 +7,7 @@ use std::cell::{Cell, Ref, RefCell};
 use super::brief::{Brief, Briefs};
 use super::list::{Entry, List};
 use super::machine::Machine;
+use super::mix::Awake;
 use super::process::Processes;
 use super::reach::Reach;
 use super::side::Side;
@@ -48,6 +49,8 @@ pub(super) struct Seat {
     list: List,
     /// Σ share · lag of its items, in CPUs · ms.
     pub lag: f64,
+    /// How many of its items are awake.
+    pub awake: Awake,
     /// Lag of the movable task that is most behind, and of that which is most
     /// ahead, in the snapshot, ms.
     pub most_behind: f64,
@@ -82,6 +85,8 @@ pub(super) enum Why {
     Load,
     /// The same, in exchange for this item.
     Swap(u32),
+    /// So that no domain runs dry more often than others.
+    Mix,
     /// To take turns: the others have waited for longer.
     Turn,
     /// The same, in exchange for this item.
@@ -232,7 +237,8 @@ impl<'a> Board<'a> {
         let least = self.least_share();
         self.places.clear();
         self.places.reserve(self.owed.shares.len());
-        for (task, &share) in self.briefs.all.iter().zip(&self.owed.shares) {
+        let claims = self.briefs.claims.iter();
+        for ((task, &share), claim) in self.briefs.all.iter().zip(&self.owed.shares).zip(claims) {
             if task.movable {
                 self.largest = self.largest.max(share);
             }
@@ -244,6 +250,7 @@ impl<'a> Board<'a> {
             let seat = &mut self.seats[place];
             seat.side.load += share;
             seat.lag += share * task.lag_ms;
+            seat.awake = seat.awake.plus(claim.demand, 1.0);
             if task.movable && share >= least {
                 seat.most_behind = seat.most_behind.max(task.lag_ms);
                 seat.most_ahead = seat.most_ahead.min(task.lag_ms);
@@ -374,6 +381,7 @@ impl<'a> Board<'a> {
         Entry {
             share: self.share(item),
             lag_ms: task.lag_ms,
+            demand: self.briefs.claims[item as usize].demand,
             item,
             mask: task.mask,
             moved_ago_rounds: task.moved_ago_rounds,
@@ -490,10 +498,12 @@ impl<'a> Board<'a> {
         let seat = &mut self.seats[from];
         seat.side.load -= item.share;
         seat.lag -= lag;
+        seat.awake = seat.awake.plus(item.task.demand, -1.0);
         seat.departure = self.clock;
         let seat = &mut self.seats[to];
         seat.side.load += item.share;
         seat.lag += lag;
+        seat.awake = seat.awake.plus(item.task.demand, 1.0);
         seat.arrival = self.clock;
         self.places[number as usize] = to as u32;
     }
@@ -518,6 +528,7 @@ impl Seat {
             before: 0.0,
             list: List::default(),
             lag: 0.0,
+            awake: Awake::default(),
             most_behind: f64::NEG_INFINITY,
             most_ahead: f64::INFINITY,
             arrival: 0,

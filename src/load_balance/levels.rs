@@ -129,6 +129,29 @@ impl Levels {
         }
     }
 
+    /// Whether no domain or node gets further off than good enough if `share` CPUs go
+    /// from one domain to the other.
+    pub fn leaves_even(&self, board: &Board, from: usize, to: usize, share: f64) -> bool {
+        let is_kept =
+            |before: &[f64], after: &[f64]| before.iter().zip(after).all(|(b, a)| *a <= b + LEAST);
+        let crosses = board.machine.node(from) != board.machine.node(to);
+        // Inside a node that is off as a whole, domains share that.
+        let local = &self.passes[usize::from(board.machine.nodes() > 1)];
+        let in_node = |seat: usize, change: f64| {
+            let node = board.node_side(seat);
+            let node = node.plus(if crosses { change } else { 0.0 });
+            let side = node.target_of(board.seats[seat].side.plus(change));
+            (side.fault() - GOOD_ENOUGH * local.band.of(side.capacity)).max(0.0)
+        };
+        is_kept(
+            &self.faults(board, from, to, 0.0),
+            &self.faults(board, from, to, share),
+        ) && is_kept(
+            &[in_node(from, 0.0), in_node(to, 0.0)],
+            &[in_node(from, -share), in_node(to, share)],
+        )
+    }
+
     /// How much further off than good enough two domains and their nodes are if
     /// `share` CPUs go from the one to the other.
     fn faults(&self, board: &Board, a: usize, b: usize, share: f64) -> [f64; 4] {

@@ -12,6 +12,7 @@ use crate::ids::MaskId;
 pub(super) struct Entry {
     pub share: f64,
     pub lag_ms: f64,
+    pub demand: f64,
     pub item: u32,
     pub mask: MaskId,
     pub moved_ago_rounds: u32,
@@ -106,6 +107,7 @@ mod tests {
         Entry {
             share,
             lag_ms: 0.0,
+            demand: 1.0,
             item,
             mask: MaskId::ANYWHERE,
             moved_ago_rounds: 0,

@@ -57,12 +57,13 @@ fn reason(board: &Board, step: &Step, origin: usize, from_load: f64) -> Reason {
         to: owing(step.to, step.to_load),
         share: item.share,
         partner: match step.why {
-            Why::Load | Why::Turn => None,
+            Why::Load | Why::Mix | Why::Turn => None,
             Why::Swap(number) | Why::TurnSwap(number) => Some(partner(number)),
         },
         cause: match step.why {
             _ if !board.allows(item.task.mask, origin) => Cause::Forbidden,
             Why::Turn | Why::TurnSwap(_) => Cause::Turn,
+            Why::Mix => Cause::Mix,
             Why::Load | Why::Swap(_) => Cause::Load,
         },
     }

@@ -88,6 +88,8 @@ pub enum Cause {
     Load,
     /// The task may not use the domain it is in.
     Forbidden,
+    /// One of the domains runs dry more often than the other.
+    Mix,
     /// The tasks of its domain have waited longer than those of the other.
     Turn,
 }
@@ -106,6 +108,7 @@ impl Reason {
         let cause = match self.cause {
             Cause::Load => "",
             Cause::Forbidden => ", and the task may not use it",
+            Cause::Mix => ", one of the two runs dry more often",
             Cause::Turn => ", and its tasks have waited longer",
         };
         let partner = match self.partner {

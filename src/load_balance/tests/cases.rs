@@ -197,6 +197,27 @@ fn swaps_where_no_move_helps() {
 }
 
 #[test]
+fn those_that_sleep_are_spread() {
+    // 16 CPUs owed in each domain. Of the first the tasks leave some idle now and then.
+    let snapshot = machine(&[(0, 16.0), (0, 16.0)])
+        .with(14, 0, 1.0, 0)
+        .with(10, 0, 0.4, 0)
+        .with(18, 0, 1.0, 1)
+        .with(1, 0, 0.571, 1);
+    let plan = planned(&snapshot);
+    assert!(!plan.moves.is_empty());
+    assert!(plan.moves.iter().all(|mv| mv.reason.cause == Cause::Mix));
+    for domain in &plan.domains {
+        assert!((domain.after - 16.0).abs() < 0.16, "{domain:?}");
+    }
+    let after = snapshot.applied(&plan, u32::MAX);
+    let sleepers = after.tasks.iter().filter(|task| task.demand < 1.0);
+    let moved = sleepers.filter(|task| task.domain == DomainId(1)).count() - 1;
+    assert!((2..=6).contains(&moved), "{moved}");
+    assert_eq!(planned(&after).moves, []);
+}
+
+#[test]
 fn threads_move_together() {
     // Two processes on one node, threads interleaved; one of them must go.
     let mut snapshot = machine(&[(0, 4.0), (1, 4.0)]).with(16, 0, 0.5, 0);
