@@ -29,7 +29,7 @@ use crate::checks::{Check, Checks, Had};
 use crate::object::Object;
 use crate::rng::Stream;
 use crate::scenario::{Costs, Faults, TaskGroup};
-use crate::shim::{sched_ext_ops, scx_dump_ctx};
+use crate::shim::{sched_ext_ops, scx_dump_ctx, task_struct};
 use crate::trace::{Kind, Trace};
 
 use calendar::Calendar;
@@ -194,6 +194,8 @@ pub struct World {
     order: u64,
     /// The loaded scheduler.
     pub object: Object,
+    /// What runs where nothing does.
+    idle_task: Box<task_struct>,
     /// Callbacks are called; false while no scheduler is loaded.
     pub loaded: bool,
     /// The kernel schedules by itself, first in, first out.

@@ -180,6 +180,21 @@ fn a_pinned_timer_does_not_wait_for_the_end_of_a_slice() {
 }
 
 #[test]
+fn two_that_wake_each_other_in_turn_share_a_cpu() {
+    for sync in [false, true] {
+        let text = format!(
+            "name = 'x'\nseconds = 2\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
+             [costs]\nipi_ns = 30000\n[checks]\nsteady_from_s = 1\n\
+             [[tasks]]\nname = 'pair'\ncount = 2\n\
+             work = {{ kind = 'ring', tokens = 1, run_us = 20, sync = {sync} }}\n"
+        );
+        // On two CPUs, each asleep in between, it would be 20,000 at most.
+        let bursts = kept(&text).groups[0].bursts_per_s;
+        assert!(bursts > 40_000.0, "{bursts}");
+    }
+}
+
+#[test]
 fn those_that_sleep_now_and_then_are_not_interrupted_each_time_one_wakes() {
     let text = "name = 'x'\nseconds = 3\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
                 [checks]\nsteady_from_s = 1\n\

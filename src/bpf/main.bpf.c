@@ -19,6 +19,7 @@
 #include "queue.bpf.h"
 #include "steal.bpf.h"
 #include "place.bpf.h"
+#include "pair.bpf.h"
 #include "preempt.bpf.h"
 #include "task.bpf.h"
 #include "domain.bpf.h"
@@ -60,7 +61,7 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 {
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
-	u64 enq_flags = 0;
+	u64 enq_flags = 0, now = scx_bpf_now();
 	u32 home;
 	s32 cpu;
 
@@ -68,6 +69,11 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		return prev_cpu;
 	row = row_at(tctx->slot);
 	home = home_domain(p, tctx, row);
+	if (takes_over(p, tctx, prev_cpu, home)) {
+		cpu = waker_cpu_for(p, tctx, home);
+		if (cpu >= 0)
+			goto direct;
+	}
 	cpu = find_idle_cpu(p, prev_cpu, wake_flags, home);
 	if (cpu < 0) {
 		cpu = preempt_for(p, tctx, row, home);
@@ -79,9 +85,12 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		/* If it was idle it is claimed now, and nobody else will wake it. */
 		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 		return cpu;
+	} else if (cpu != (s32)bpf_get_smp_processor_id()) {
+		tctx->sent_idle_ns = now;
 	}
+direct:
 	/* There is no ballast_enqueue for it now. */
-	note_runnable(p, row, scx_bpf_now());
+	note_runnable(p, row, now);
 	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
 	return cpu;
 }
@@ -297,6 +306,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
+	cpu->looked_ns = now;
 	note_look(cpu->domain, now);
 	tctx = keepable(prev);
 	look(&keys, cpu_id, cpu, tctx);
@@ -427,6 +437,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 		acknowledge(row, cpu->domain);
 	}
 
+	note_woken(tctx, cpu, now);
 	follow_clock(tctx, cpu_id, cpu->domain, now);
 	tctx->run_since_ns = now;
 	cpu->interrupted = false;
@@ -453,6 +464,7 @@ void BPF_STRUCT_OPS(ballast_stopping, struct task_struct *p, bool runnable)
 		enter_state(row, runnable ? BALLAST_WAIT : BALLAST_SLEEP, now);
 	if (runnable)
 		return;
+	note_handed_over(tctx, now);
 	end_burst(tctx);
 	leave_confined(tctx);
 }

@@ -92,6 +92,30 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 	return -EBUSY;
 }
 
+/*
+ * The waker's CPU for @p, home at @domain_id, which is to take the waker's place: if nobody
+ * waits for that CPU, or what runs there between two looks at its queues is one brief turn.
+ * Returns it, or a negative number.
+ */
+static __always_inline s32 waker_cpu_for(struct task_struct *p, struct task_ctx *tctx,
+					 u32 domain_id)
+{
+	s32 cpu_id = bpf_get_smp_processor_id();
+	struct ballast_domain *domain = domain_at(domain_id);
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+
+	if (!cpu || !domain || cpu->domain != domain_id ||
+	    !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0)
+		return -EBUSY;
+	if (nr_open(domain) ||
+	    (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0)) {
+		if (!is_brief(elapsed_ns(cpu->looked_ns, scx_bpf_now())))
+			return -EBUSY;
+		tctx->out_of_turn = true;
+	}
+	return cpu_id;
+}
+
 /* A CPU to queue @p on when none is idle: where it was, if that is still home. */
 static __always_inline s32 busy_cpu_in(struct task_struct *p, s32 prev_cpu, u32 domain_id)
 {

@@ -127,12 +127,13 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
 }
 
-/* Whether the task that runs on @cpu should make way for one with @key. */
-static __always_inline bool should_make_way(const struct ballast_cpu *cpu, u64 key, u64 now)
+/* Whether the task that runs on @cpu is behind one with @key by more than @margin_ns. */
+static __always_inline bool should_make_way(const struct ballast_cpu *cpu, u64 key, u64 margin_ns,
+					    u64 now)
 {
 	u64 seen = cpu->running_key;
 
-	return seen && time_before(key + preempt_margin_ns, running_key_at(cpu, seen, now));
+	return seen && time_before(key + margin_ns, running_key_at(cpu, seen, now));
 }
 
 /* Whether @tctx, confined to @cpu_id, should run there before the task that does. */
@@ -141,7 +142,8 @@ static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
 	return cpu && !fifo_sched &&
-	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), now);
+	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), preempt_margin_ns,
+			       now);
 }
 
 /*
@@ -161,17 +163,14 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 		return false;
 	victim.running_key = cpu->running_key;
 	key = confined_key(cpu, request_ns(tctx), 0);
-	return should_make_way(cpu, key, now) &&
+	return should_make_way(cpu, key, preempt_margin_ns, now) &&
 	       key_before(key, head_key(DOMAIN_DSQ(cpu->domain))) &&
 	       claim(&victim, is_brief(tctx->burst_ns));
 }
 
-/*
- * The first in @dsq does not compute, and would have preempted the task that runs on
- * @cpu had it come now.
- */
+/* The first in @dsq does not compute, and the task that runs on @cpu is behind it by @margin_ns. */
 static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, bool confined,
-				       u64 now)
+				       u64 margin_ns, u64 now)
 {
 	struct task_struct *p = __COMPAT_scx_bpf_dsq_peek(dsq);
 	struct task_ctx *tctx = p ? task_ctx_of(p) : NULL;
@@ -180,32 +179,37 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 	if (!tctx || computes(burst_of(tctx)))
 		return false;
 	key = confined ? confined_key(cpu, request_ns(tctx), 0) : p->scx.dsq_vtime;
-	return should_make_way(cpu, key, now);
+	return should_make_way(cpu, key, margin_ns, now);
 }
 
 /* Whether there is such a one in the CPU's queue or the domain's. */
-static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast_cpu *cpu, u64 now)
+static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast_cpu *cpu,
+						u64 margin_ns, u64 now)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
+	s32 brief;
 
 	if (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 &&
-	    is_overdue(CPU_DSQ(cpu_id), cpu, true, now))
+	    is_overdue(CPU_DSQ(cpu_id), cpu, true, margin_ns, now))
 		return true;
-	/* If all that wait compute, nobody is. */
-	return domain && nr_open(domain) > nr_computing(domain) && !many_wait(domain) &&
-	       is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, now);
+	if (!domain)
+		return false;
+	/* If all that wait compute, nobody is; among many that do not, turns come soon. */
+	brief = nr_open(domain) - nr_computing(domain);
+	return brief > 0 && brief + (s32)domain->nr_aside <= (s32)domain->nr_online &&
+	       is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, margin_ns, now);
 }
 
 /*
  * @tctx, which computes, goes on after an interruption: somebody brief may have queued
- * meanwhile for whom no CPU was free.
+ * meanwhile for whom no CPU was free. By the queue it would go first.
  */
 static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
 				     const struct ballast_cpu *cpu, u64 now)
 {
 	if (!tctx->slice_used_ns || !computes(burst_of(tctx)) || fifo_sched)
 		return;
-	if (somebody_is_overdue(cpu_id, cpu, now))
+	if (somebody_is_overdue(cpu_id, cpu, 0, now))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 }
 
@@ -218,7 +222,7 @@ static __always_inline void yield_to_brief(struct task_struct *p, u32 cpu_id,
 {
 	if (fifo_sched || is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
 		return;
-	if (somebody_is_overdue(cpu_id, cpu, now))
+	if (somebody_is_overdue(cpu_id, cpu, preempt_margin_ns, now))
 		scx_bpf_task_set_slice(p, 0);
 }
 

@@ -39,6 +39,7 @@ impl World {
             calendar: Calendar::default(),
             order: 0,
             object,
+            idle_task: Box::default(),
             loaded: false,
             bypass: true,
             cpus: (0..nr_cpus)

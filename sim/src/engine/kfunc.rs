@@ -19,6 +19,7 @@ impl World {
             machine: std::ptr::null_mut(),
             now: Some(now),
             this_cpu: Some(this_cpu),
+            current_task: Some(current_task),
             dsq_insert: Some(dsq_insert),
             dsq_insert_vtime: Some(dsq_insert_vtime),
             dsq_move_to_local: Some(dsq_move_to_local),
@@ -179,6 +180,14 @@ unsafe extern "C" fn this_cpu(machine: *mut c_void) -> u32 {
     unsafe { world(machine) }.this_cpu
 }
 
+unsafe extern "C" fn current_task(machine: *mut c_void) -> *mut task_struct {
+    let world = unsafe { world(machine) };
+    match world.cpus[world.this_cpu as usize].current {
+        Some(task) => world.tasks[task as usize].ptr(),
+        None => &raw mut *world.idle_task,
+    }
+}
+
 unsafe extern "C" fn dsq_insert(
     machine: *mut c_void,
     p: *mut task_struct,
@@ -230,6 +239,9 @@ unsafe extern "C" fn dsq_move(
 
 unsafe extern "C" fn dsq_nr_queued(machine: *mut c_void, dsq: u64) -> i32 {
     let world = unsafe { world(machine) };
+    if dsq == DSQ_LOCAL {
+        return world.cpus[world.this_cpu as usize].local.len() as i32;
+    }
     match world.queue_index(dsq) {
         Some(index) => world.queues[index].len() as i32,
         None => -libc::ENOENT,

@@ -162,6 +162,7 @@ struct sim_kernel {
 	void *machine;
 	u64 (*now)(void *machine);
 	u32 (*this_cpu)(void *machine);
+	struct task_struct *(*current_task)(void *machine);
 	void (*dsq_insert)(void *machine, struct task_struct *p, u64 dsq, u64 slice, u64 enq_flags);
 	void (*dsq_insert_vtime)(void *machine, struct task_struct *p, u64 dsq, u64 slice,
 				 u64 vtime, u64 enq_flags);

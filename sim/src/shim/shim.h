@@ -54,6 +54,7 @@ struct sim_kernel sim_kernel;
 #define SCX_KICK_IDLE (1ULL << 0)
 #define SCX_KICK_PREEMPT (1ULL << 1)
 #define SCX_PICK_IDLE_CORE (1ULL << 0)
+#define SCX_WAKE_SYNC (1ULL << 4)
 #define SCX_ECODE_RSN_HOTPLUG (1LL << 32)
 #define SCX_ECODE_ACT_RESTART (1LL << 48)
 
@@ -146,6 +147,7 @@ static __always_inline struct sim_iter sim_iter_begin(u64 dsq, u64 flags)
 /* A field that the shim lacks does not compile, so all are there. */
 #define bpf_core_field_exists(field) (sizeof(field) != 0)
 #define bpf_get_smp_processor_id() SIM(this_cpu)
+#define bpf_get_current_task_btf() SIM(current_task)
 
 static __always_inline long bpf_probe_read_kernel(void *to, u32 size, const void *from)
 {
