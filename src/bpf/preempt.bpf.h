@@ -142,8 +142,7 @@ static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
 	return cpu && !fifo_sched &&
-	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), preempt_margin_ns,
-			       now);
+	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), preempt_margin_ns, now);
 }
 
 /*
