@@ -146,8 +146,8 @@ static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_
 }
 
 /*
- * Claim @cpu_id, to which @tctx is confined, if that should run there next. If it is
- * brief, whoever runs there goes on afterwards, as with preempt_for.
+ * Claim @cpu_id, to which @tctx is confined, if that should run there next. Whoever runs
+ * there queues again: more of the same party may wake meanwhile, who have no other CPU.
  */
 static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_id, u64 now)
 {
@@ -163,8 +163,7 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 	victim.running_key = cpu->running_key;
 	key = confined_key(cpu, request_ns(tctx), 0);
 	return should_make_way(cpu, key, preempt_margin_ns, now) &&
-	       key_before(key, head_key(DOMAIN_DSQ(cpu->domain))) &&
-	       claim(&victim, is_brief(tctx->burst_ns));
+	       key_before(key, head_key(DOMAIN_DSQ(cpu->domain))) && claim(&victim, false);
 }
 
 /* The first in @dsq does not compute, and the task that runs on @cpu is behind it by @margin_ns. */
