@@ -93,6 +93,8 @@ pub struct Metrics {
     pub wakeups_node: u64,
     #[stat(desc = "wake-ups onto an idle CPU of another node")]
     pub wakeups_numa: u64,
+    #[stat(desc = "wake-ups onto the waker's CPU, of two that wake each other in turn")]
+    pub wakeups_paired: u64,
     #[stat(desc = "wake-ups that had to queue")]
     pub wakeups_queued: u64,
     #[stat(desc = "running tasks preempted by a wake-up")]
@@ -157,6 +159,7 @@ impl Metrics {
             wakeups_domain: counters.get(abi::ballast_stat_BALLAST_STAT_WAKE_IDLE_DOMAIN),
             wakeups_node: counters.get(abi::ballast_stat_BALLAST_STAT_WAKE_IDLE_NODE),
             wakeups_numa: counters.get(abi::ballast_stat_BALLAST_STAT_WAKE_IDLE_NUMA),
+            wakeups_paired: counters.get(abi::ballast_stat_BALLAST_STAT_WAKE_PAIRED),
             wakeups_queued: counters.get(abi::ballast_stat_BALLAST_STAT_WAKE_QUEUED),
             preemptions: counters.get(abi::ballast_stat_BALLAST_STAT_PREEMPTIONS),
             dispatch_domain: counters.get(abi::ballast_stat_BALLAST_STAT_DISPATCH_DOMAIN),
@@ -198,11 +201,12 @@ impl Metrics {
         )?;
         writeln!(
             out,
-            "wake-ups: {} domain, {} node, {} far, {} queued, {} preempted; steals: {} domain, \
-             {} node, {} far",
+            "wake-ups: {} domain, {} node, {} far, {} paired, {} queued, {} preempted; steals: \
+             {} domain, {} node, {} far",
             since(|m| m.wakeups_domain),
             since(|m| m.wakeups_node),
             since(|m| m.wakeups_numa),
+            since(|m| m.wakeups_paired),
             since(|m| m.wakeups_queued),
             since(|m| m.preemptions),
             since(|m| m.steals_domain),

@@ -107,12 +107,14 @@ static __always_inline s32 waker_cpu_for(struct task_struct *p, struct task_ctx 
 	if (!cpu || !domain || cpu->domain != domain_id ||
 	    !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0)
 		return -EBUSY;
-	if (nr_open(domain) ||
+	/* Not nr_open(): what the daemon has put there must not be missed. */
+	if (domain->queued_since_ns ||
 	    (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0)) {
 		if (!is_brief(elapsed_ns(cpu->looked_ns, scx_bpf_now())))
 			return -EBUSY;
 		tctx->out_of_turn = true;
 	}
+	count(BALLAST_STAT_WAKE_PAIRED);
 	return cpu_id;
 }
 

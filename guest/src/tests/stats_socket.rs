@@ -42,6 +42,7 @@ const NUMBERS: &[&str] = &[
     "wakeups_domain",
     "wakeups_node",
     "wakeups_numa",
+    "wakeups_paired",
     "wakeups_queued",
 ];
 
