@@ -185,29 +185,30 @@ static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast
 						u64 margin_ns, u64 now)
 {
 	struct ballast_domain *domain = domain_at(cpu->domain);
-	s32 brief;
+	s32 waiting;
 
 	if (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 &&
 	    is_overdue(CPU_DSQ(cpu_id), cpu, true, margin_ns, now))
 		return true;
 	if (!domain)
 		return false;
-	/* If all that wait compute, nobody is; among many that do not, turns come soon. */
-	brief = nr_open(domain) - nr_computing(domain);
-	return brief > 0 && brief + (s32)domain->nr_aside <= (s32)domain->nr_online &&
+	/* If all that wait compute, nobody is; among many that are no hogs, turns come soon. */
+	waiting = nr_open(domain) + domain->nr_aside - domain->nr_hogs;
+	return nr_open(domain) > nr_computing(domain) && waiting <= (s32)domain->nr_online &&
 	       is_overdue(DOMAIN_DSQ(cpu->domain), cpu, false, margin_ns, now);
 }
 
 /*
  * @tctx, which computes, goes on after an interruption: somebody brief may have queued
- * meanwhile for whom no CPU was free. By the queue it would go first.
+ * meanwhile for whom no CPU was free. By the queue that one would go first, but among messages
+ * switches cost more than waiting.
  */
 static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
 				     const struct ballast_cpu *cpu, u64 now)
 {
 	if (!tctx->slice_used_ns || !computes(burst_of(tctx)) || fifo_sched)
 		return;
-	if (somebody_is_overdue(cpu_id, cpu, 0, now))
+	if (somebody_is_overdue(cpu_id, cpu, is_hog(burst_of(tctx)) ? 0 : preempt_margin_ns, now))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 }
 
