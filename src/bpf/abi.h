@@ -174,8 +174,6 @@ struct ballast_cpu {
 	/* key under which the running task would queue now; 0: nothing to preempt */
 	ballast_u64 running_key;
 	ballast_u64 running_since_ns;
-	/* when it last looked at its queues */
-	ballast_u64 looked_ns;
 	/* from when it is sent a task as it idles until that runs, averaged */
 	ballast_u64 wakes_in_ns;
 	/* how long its task usually runs in one go */

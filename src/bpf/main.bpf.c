@@ -70,7 +70,7 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 	row = row_at(tctx->slot);
 	home = home_domain(p, tctx, row);
 	if (takes_over(p, tctx, prev_cpu, home)) {
-		cpu = waker_cpu_for(p, tctx, home);
+		cpu = waker_cpu_for(p, home);
 		if (cpu >= 0)
 			goto direct;
 	}
@@ -306,7 +306,6 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 
 	if (!cpu || cpu->domain >= nr_domains)
 		return;
-	cpu->looked_ns = now;
 	note_look(cpu->domain, now);
 	tctx = keepable(prev);
 	look(&keys, cpu_id, cpu, tctx);

@@ -22,6 +22,7 @@ static __always_inline bool takes_over(const struct task_struct *p, struct task_
 	struct ballast_domain *domain;
 	struct ballast_cpu *prev;
 	struct task_ctx *other;
+	u64 now, soon_ns;
 
 	tctx->woken_by = waker->pid;
 	if (!again)
@@ -29,13 +30,16 @@ static __always_inline bool takes_over(const struct task_struct *p, struct task_
 	other = task_ctx_of(waker);
 	if (!other || other->woken_by != p->pid)
 		return false;
+	now = scx_bpf_now();
 	if (!other->woke_pair_ns)
-		other->woke_pair_ns = scx_bpf_now();
-	if (!is_brief(other->goes_on_ns))
+		other->woke_pair_ns = now;
+	/* Not known: it may never sleep. Nor has one that has not slept since the last time. */
+	soon_ns = max_u64(other->goes_on_ns, elapsed_ns(other->woke_pair_ns, now));
+	if (!other->goes_on_ns || !is_brief(soon_ns) || p->tgid == daemon_tgid)
 		return false;
 	domain = domain_at(domain_id);
 	prev = cpu_at(prev_cpu);
-	return domain && prev && (!domain->nr_idle || other->goes_on_ns < 2 * prev->wakes_in_ns);
+	return domain && prev && (!domain->nr_idle || soon_ns < 2 * prev->wakes_in_ns);
 }
 
 /* A wake-up that takes longer was held up by something else. */
@@ -56,9 +60,13 @@ static __always_inline void note_woken(struct task_ctx *tctx, struct ballast_cpu
 /* @tctx goes to sleep: learn how long it went on after it woke the other. */
 static __always_inline void note_handed_over(struct task_ctx *tctx, u64 now)
 {
+	u64 went_on_ns;
+
 	if (!tctx->woke_pair_ns)
 		return;
-	tctx->goes_on_ns = (3 * tctx->goes_on_ns + elapsed_ns(tctx->woke_pair_ns, now)) / 4;
+	went_on_ns = elapsed_ns(tctx->woke_pair_ns, now);
+	tctx->goes_on_ns =
+		((tctx->goes_on_ns ? 3 * tctx->goes_on_ns + went_on_ns : 4 * went_on_ns) / 4) ?: 1;
 	tctx->woke_pair_ns = 0;
 }
 

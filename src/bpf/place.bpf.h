@@ -93,12 +93,10 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 }
 
 /*
- * The waker's CPU for @p, home at @domain_id, which is to take the waker's place: if nobody
- * waits for that CPU, or what runs there between two looks at its queues is one brief turn.
- * Returns it, or a negative number.
+ * The waker's CPU for @p, home at @domain_id, which is to take the waker's place, if nobody
+ * waits for that CPU. Returns it, or a negative number.
  */
-static __always_inline s32 waker_cpu_for(struct task_struct *p, struct task_ctx *tctx,
-					 u32 domain_id)
+static __always_inline s32 waker_cpu_for(struct task_struct *p, u32 domain_id)
 {
 	s32 cpu_id = bpf_get_smp_processor_id();
 	struct ballast_domain *domain = domain_at(domain_id);
@@ -108,12 +106,9 @@ static __always_inline s32 waker_cpu_for(struct task_struct *p, struct task_ctx 
 	    !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0)
 		return -EBUSY;
 	/* Not nr_open(): what the daemon has put there must not be missed. */
-	if (domain->queued_since_ns ||
-	    (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0)) {
-		if (!is_brief(elapsed_ns(cpu->looked_ns, scx_bpf_now())))
-			return -EBUSY;
-		tctx->out_of_turn = true;
-	}
+	if ((domain->queued_since_ns && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) > 0) ||
+	    (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0))
+		return -EBUSY;
 	count(BALLAST_STAT_WAKE_PAIRED);
 	return cpu_id;
 }

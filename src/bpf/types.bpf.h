@@ -75,10 +75,10 @@ struct task_ctx {
 	u64 slice_used_ns;
 	/* when it woke the one it wakes in turn with; 0: not since it slept */
 	u64 woke_pair_ns;
+	/* how long it goes on after that, averaged; 0: not known */
+	u64 goes_on_ns;
 	/* when it was sent straight to an idle CPU; 0: it has run since */
 	u64 sent_idle_ns;
-	/* how long it goes on after that, averaged */
-	u64 goes_on_ns;
 	/* pid of what ran where it was last woken */
 	s32 woken_by;
 	u32 slot;

@@ -11,7 +11,7 @@
 //! What is owed is even already, so tasks are exchanged: one for a few others that are
 //! owed about the same together. Every exchange lowers the sum of what idles.
 
-use super::board::{Board, LEAST, Why};
+use super::board::{Board, LEAST, Seat, Why};
 use super::choose::Search;
 use super::levels::Levels;
 use super::list::Entry;
@@ -35,6 +35,12 @@ const PART_A_MOVE: f64 = 0.05;
 
 /// The most tasks for which one is exchanged.
 const MOST_PARTNERS: usize = 8;
+
+/// Pairs of domains looked at in one plan: the rest has time until the next.
+const MOST_LOOKS: usize = 512;
+
+/// Domains of fewer CPUs are not mixed: a task more or less is too much of them.
+const LEAST_CPUS: f64 = 4.0;
 
 /// √3 / π: of a logistic distribution, the scale for a standard deviation of 1.
 const SCALE: f64 = 0.5513;
@@ -103,12 +109,13 @@ pub(super) fn mix(board: &mut Board, levels: &Levels) -> bool {
     }
     board.list(|_| true);
     let before = board.steps.len();
+    let mut looks = MOST_LOOKS;
     loop {
         let steps = board.steps.len();
         let mut driest_first: Vec<usize> = (0..board.seats.len()).collect();
         driest_first.sort_by(|&a, &b| idle(board, b).total_cmp(&idle(board, a)));
         for seat in driest_first {
-            while let Some((other, exchange)) = best(board, levels, seat) {
+            while let Some((other, exchange)) = best(board, levels, seat, &mut looks) {
                 let forth = exchange.forth.iter().map(|&item| (item, other));
                 let back = exchange.back.iter().map(|&item| (item, seat));
                 for (item, to) in forth.chain(back) {
@@ -139,6 +146,10 @@ fn even_part(board: &Board) -> f64 {
 
 /// Whether some domain runs dry much more often than another, and need not.
 fn is_due(board: &Board) -> bool {
+    let is_small = |seat: &Seat| seat.side.floor > LEAST && seat.side.floor < LEAST_CPUS;
+    if board.seats.iter().any(is_small) {
+        return false;
+    }
     let mut seats = 0..board.seats.len();
     even_part(board) < MOST_EVEN_PART && seats.any(|seat| helpers(board, seat).next().is_some())
 }
@@ -159,7 +170,12 @@ fn helpers(board: &Board, seat: usize) -> impl Iterator<Item = usize> {
 }
 
 /// The best exchange for a domain that runs dry, with the nearest that has one.
-fn best(board: &Board, levels: &Levels, seat: usize) -> Option<(usize, Exchange)> {
+fn best(
+    board: &Board,
+    levels: &Levels,
+    seat: usize,
+    looks: &mut usize,
+) -> Option<(usize, Exchange)> {
     let mut others: Vec<usize> = helpers(board, seat).collect();
     others.sort_by(|&a, &b| {
         let idle = idle(board, a).total_cmp(&idle(board, b));
@@ -168,7 +184,10 @@ fn best(board: &Board, levels: &Levels, seat: usize) -> Option<(usize, Exchange)
             .cmp(&board.distance(seat, b))
             .then(idle)
     });
-    let mut others = others.into_iter();
+    let mut others = others.into_iter().take_while(|_| {
+        *looks = looks.saturating_sub(1);
+        *looks > 0
+    });
     others.find_map(|other| Some((other, between(board, levels, seat, other)?)))
 }
 

@@ -54,7 +54,6 @@ struct sim_kernel sim_kernel;
 #define SCX_KICK_IDLE (1ULL << 0)
 #define SCX_KICK_PREEMPT (1ULL << 1)
 #define SCX_PICK_IDLE_CORE (1ULL << 0)
-#define SCX_WAKE_SYNC (1ULL << 4)
 #define SCX_ECODE_RSN_HOTPLUG (1LL << 32)
 #define SCX_ECODE_ACT_RESTART (1LL << 48)
 
