@@ -37,7 +37,7 @@ const PART_A_MOVE: f64 = 0.05;
 const MOST_PARTNERS: usize = 8;
 
 /// Pairs of domains looked at in one plan: the rest has time until the next.
-const MOST_LOOKS: usize = 512;
+const MOST_LOOKS: usize = 128;
 
 /// Domains of fewer CPUs are not mixed: a task more or less is too much of them.
 const LEAST_CPUS: f64 = 4.0;
