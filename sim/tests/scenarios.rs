@@ -195,6 +195,45 @@ fn two_that_wake_each_other_in_turn_share_a_cpu() {
 }
 
 #[test]
+fn two_that_wake_each_other_pass_nobody_confined() {
+    let text = "name = 'f3'\n\
+                seconds = 6.0\n\
+                [topology]\n\
+                nodes = 1\n\
+                cores_per_llc = 4\n\
+                [costs]\n\
+                ipi_ns = 20000\n\
+                [checks]\n\
+                steady_from_s = 2.0\n\
+                off = ['lag','settle']\n\
+                [[tasks]]\n\
+                name='r'\n\
+                nice=19\n\
+                count=2\n\
+                cpus='0-1'\n\
+                work={kind='ring',tokens=1,run_us=20,sync=true}\n\
+                [[tasks]]\n\
+                name='q'\n\
+                nice=19\n\
+                count=2\n\
+                cpus='0-1'\n\
+                work={kind='ring',tokens=1,run_us=20,sync=true}\n\
+                [[tasks]]\n\
+                name='h'\n\
+                count=2\n\
+                cpus='0-1'\n\
+                work={kind='spin'}\n\
+                [[tasks]]\n\
+                name='g'\n\
+                count=4\n\
+                work={kind='spin'}\n";
+    // Light pairs beside hogs of nice 0, all on two CPUs: they are owed 0.013 of one each.
+    let rings = &kept(text).groups[0];
+    let got = rings.received;
+    assert!(got < 0.02, "{got}");
+}
+
+#[test]
 fn those_that_sleep_now_and_then_are_not_interrupted_each_time_one_wakes() {
     let text = "name = 'x'\nseconds = 3\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
                 [checks]\nsteady_from_s = 1\n\
