@@ -16,6 +16,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use problems::{CPUS, Instance};
 use scx_ballast::abi::ballast_row;
 use scx_ballast::affinity::MaskTable;
+use scx_ballast::config::Config;
 use scx_ballast::daemon::Daemon;
 use scx_ballast::demand::Estimator;
 use scx_ballast::entitlement::{Entitlements, Solver};
@@ -175,6 +176,52 @@ fn bench_stages(_: &mut Criterion) {
     );
 }
 
+/// What is timed of a round.
+const STAGES: [&str; 4] = ["begin", "plan", "end", "all"];
+
+/// The times of each stage.
+type Times = [Vec<Duration>; STAGES.len()];
+
+/// A daemon and its planner, round by round.
+struct Rounds {
+    daemon: Daemon,
+    planner: Planner,
+    plan: Plan,
+}
+
+impl Rounds {
+    fn new(config: &Config) -> Self {
+        Rounds {
+            daemon: Daemon::new(config),
+            planner: Planner::default(),
+            plan: Plan::default(),
+        }
+    }
+
+    /// One round, timed.
+    fn round(&mut self, kernel: &mut RowKernel, times: &mut Times) {
+        let daemon = &mut self.daemon;
+        let shares = BTreeMap::new();
+        let mut laps = [Instant::now(); 4];
+        let snapshot = daemon
+            .begin_round(kernel, &shares)
+            .expect("rows never fail");
+        laps[1] = Instant::now();
+        let config = daemon.plan_config();
+        self.planner.plan(&snapshot, config, &mut self.plan);
+        laps[2] = Instant::now();
+        daemon
+            .end_round(kernel, &snapshot, &self.plan)
+            .expect("rows never fail");
+        laps[3] = Instant::now();
+        daemon.reuse(snapshot);
+        for (lap, times) in laps.windows(2).zip(&mut *times) {
+            times.push(lap[1] - lap[0]);
+        }
+        times[3].push(laps[3] - laps[0]);
+    }
+}
+
 /// The daemon's own round, planner included.
 fn bench_round(_: &mut Criterion) {
     if !is_wanted("round") {
@@ -187,32 +234,15 @@ fn bench_round(_: &mut Criterion) {
             &kernel.rows,
             &Instance::uniform(count as usize, CPUS).pairs(),
         );
-        let mut daemon = Daemon::new(&config);
-        let (mut planner, mut plan) = (Planner::default(), Plan::default());
-        let shares = BTreeMap::new();
-        let mut times: [Vec<Duration>; 4] = Default::default();
+        let mut rounds = Rounds::new(&config);
+        let mut times = Times::default();
         let mut moves = Vec::new();
         for _ in 0..ROUNDS {
             kernel.pass();
-            let mut laps = [Instant::now(); 4];
-            let snapshot = daemon
-                .begin_round(&mut kernel, &shares)
-                .expect("rows never fail");
-            laps[1] = Instant::now();
-            planner.plan(&snapshot, daemon.plan_config(), &mut plan);
-            laps[2] = Instant::now();
-            daemon
-                .end_round(&mut kernel, &snapshot, &plan)
-                .expect("rows never fail");
-            laps[3] = Instant::now();
-            daemon.reuse(snapshot);
-            for (lap, times) in laps.windows(2).zip(&mut times) {
-                times.push(lap[1] - lap[0]);
-            }
-            times[3].push(laps[3] - laps[0]);
-            moves.push(plan.moves.len());
+            rounds.round(&mut kernel, &mut times);
+            moves.push(rounds.plan.moves.len());
         }
-        for (name, times) in ["begin", "plan", "end", "all"].iter().zip(&mut times) {
+        for (name, times) in STAGES.iter().zip(&mut times) {
             let first = times[0];
             times.sort();
             let show = |time: Duration| ratio(time, passing + sorting);
@@ -245,35 +275,18 @@ fn bench_daemon(_: &mut Criterion) {
         let mut kernel = RowKernel::new(count, 4, 0, |slot| slot % 2);
         kernel.pass();
         kernel.lull(awake);
-        let mut daemon = Daemon::new(&config);
-        let (mut planner, mut plan) = (Planner::default(), Plan::default());
-        let shares = BTreeMap::new();
+        let mut rounds = Rounds::new(&config);
         for is_cold in [false, true] {
-            let mut times: [Vec<Duration>; 4] = Default::default();
+            let mut times = Times::default();
             for _ in 0..5 * ROUNDS {
                 kernel.pass();
                 if is_cold {
                     other_work.iter_mut().for_each(|word| *word += 1);
                 }
-                let mut laps = [Instant::now(); 4];
-                let snapshot = daemon
-                    .begin_round(&mut kernel, &shares)
-                    .expect("rows never fail");
-                laps[1] = Instant::now();
-                planner.plan(&snapshot, daemon.plan_config(), &mut plan);
-                laps[2] = Instant::now();
-                daemon
-                    .end_round(&mut kernel, &snapshot, &plan)
-                    .expect("rows never fail");
-                laps[3] = Instant::now();
-                daemon.reuse(snapshot);
-                for (lap, times) in laps.windows(2).zip(&mut times) {
-                    times.push(lap[1] - lap[0]);
-                }
-                times[3].push(laps[3] - laps[0]);
+                rounds.round(&mut kernel, &mut times);
             }
             let caches = if is_cold { "cold" } else { "warm" };
-            for (name, times) in ["begin", "plan", "end", "all"].iter().zip(&mut times) {
+            for (name, times) in STAGES.iter().zip(&mut times) {
                 times.sort();
                 let middle = times[times.len() / 2];
                 println!(

@@ -69,7 +69,7 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		return prev_cpu;
 	row = row_at(tctx->slot);
 	home = home_domain(p, tctx, row);
-	if (takes_over(p, tctx, prev_cpu, home)) {
+	if (takes_over(p, tctx, prev_cpu, home, now)) {
 		cpu = waker_cpu_for(p, home);
 		if (cpu >= 0)
 			goto direct;

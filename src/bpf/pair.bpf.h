@@ -15,14 +15,14 @@
  * to wake @prev_cpu, which costs both sides; where no CPU idles, a brief turn.
  */
 static __always_inline bool takes_over(const struct task_struct *p, struct task_ctx *tctx,
-				       s32 prev_cpu, u32 domain_id)
+				       s32 prev_cpu, u32 domain_id, u64 now)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();
 	bool again = tctx->woken_by == waker->pid;
 	struct ballast_domain *domain;
 	struct ballast_cpu *prev;
 	struct task_ctx *other;
-	u64 now, soon_ns;
+	u64 soon_ns;
 
 	tctx->woken_by = waker->pid;
 	if (!again)
@@ -30,7 +30,6 @@ static __always_inline bool takes_over(const struct task_struct *p, struct task_
 	other = task_ctx_of(waker);
 	if (!other || other->woken_by != p->pid)
 		return false;
-	now = scx_bpf_now();
 	if (!other->woke_pair_ns)
 		other->woke_pair_ns = now;
 	/* Not known: it may never sleep. Nor has one that has not slept since the last time. */
@@ -65,8 +64,9 @@ static __always_inline void note_handed_over(struct task_ctx *tctx, u64 now)
 	if (!tctx->woke_pair_ns)
 		return;
 	went_on_ns = elapsed_ns(tctx->woke_pair_ns, now);
-	tctx->goes_on_ns =
-		((tctx->goes_on_ns ? 3 * tctx->goes_on_ns + went_on_ns : 4 * went_on_ns) / 4) ?: 1;
+	if (tctx->goes_on_ns)
+		went_on_ns = (3 * tctx->goes_on_ns + went_on_ns) / 4;
+	tctx->goes_on_ns = went_on_ns ?: 1;
 	tctx->woke_pair_ns = 0;
 }
 

@@ -36,7 +36,8 @@ const PART_A_MOVE: f64 = 0.05;
 /// The most tasks for which one is exchanged.
 const MOST_PARTNERS: usize = 8;
 
-/// Pairs of domains looked at in one plan: the rest has time until the next.
+/// Pairs of domains looked at each time tasks are mixed, a few times a plan at most: the
+/// rest has time until the next plan.
 const MOST_LOOKS: usize = 128;
 
 /// Domains of fewer CPUs are not mixed: a task more or less is too much of them.
@@ -55,10 +56,11 @@ pub(super) struct Awake {
 impl Awake {
     /// With a task of this demand as well, or, with −1 `times`, without it.
     pub fn plus(self, demand: f64, times: f64) -> Self {
-        Awake {
-            mean: self.mean + times * demand,
-            variance: self.variance + times * demand * (1.0 - demand),
-        }
+        let task = Awake {
+            mean: demand,
+            variance: demand * (1.0 - demand),
+        };
+        self.and(task, times)
     }
 
     /// The two together, or the difference.
