@@ -252,6 +252,9 @@ pub enum Work {
         /// The waker tells the scheduler that it will sleep.
         #[serde(default)]
         sync: bool,
+        /// Work of the last of them after waking the next, before it sleeps, in µs.
+        #[serde(default)]
+        goes_on_us: u64,
     },
     /// Each task forks short-lived ones.
     Forks {

@@ -236,6 +236,7 @@ impl Draw {
                 tokens: self.pick(&[1, 1, 3]),
                 run_us: self.pick(&[20, 200]),
                 sync: self.0.below(2) == 0,
+                goes_on_us: self.pick(&[0, 0, 100, 5_000]),
             },
             _ => Work::Forks {
                 per_second: self.pick(&[50.0, 300.0]),

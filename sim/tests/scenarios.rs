@@ -195,6 +195,18 @@ fn two_that_wake_each_other_in_turn_share_a_cpu() {
 }
 
 #[test]
+fn one_that_never_sleeps_again_keeps_nobody_it_wakes() {
+    let text = "name = 'x'\nseconds = 2\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
+                [costs]\nipi_ns = 30000\n[checks]\nsteady_from_s = 0.001\n\
+                off = ['settle']\n[[tasks]]\nname = 'feed'\ncount = 2\n\
+                work = { kind = 'ring', tokens = 1, run_us = 1000, goes_on_us = 5000 }\n";
+    // The first woke the last once, which has work for two turns of its own ever since. They
+    // are no pair: where the first waited for the last's CPU, it would be for a slice.
+    let feed = &kept(text).groups[0];
+    assert!(feed.longest_wait_ms < 1.0, "{feed:?}");
+}
+
+#[test]
 fn two_that_wake_each_other_pass_nobody_confined() {
     let text = "name = 'f3'\n\
                 seconds = 6.0\n\

@@ -43,6 +43,9 @@ const START_SECS: u64 = 60;
 /// A tool of the host's that goes into the guest where it is installed.
 const OPTIONAL_TOOL: &str = "perf";
 
+/// Where the page is that is kept.
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+
 /// The arguments of `vm bench`.
 #[derive(Args)]
 pub struct BenchArgs {
@@ -72,9 +75,9 @@ pub struct BenchArgs {
     /// Take the peers' programs from here, and install none
     #[arg(long, value_name = "FOLDER")]
     peers: Option<PathBuf>,
-    /// Write the page and the charts here
-    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"))]
-    docs: PathBuf,
+    /// Write the page and the charts here: docs, unless contenders or peers are named
+    #[arg(long, value_name = "FOLDER")]
+    docs: Option<PathBuf>,
     /// List the work, and measure nothing
     #[arg(long)]
     list: bool,
@@ -84,6 +87,14 @@ pub struct BenchArgs {
     /// Do not build scx_ballast and the guest's programs first
     #[arg(long)]
     no_build: bool,
+}
+
+impl BenchArgs {
+    /// Whether the page's own contenders are measured, in the page's versions: others would
+    /// replace its figures by ones that say nothing of them.
+    fn is_for_the_page(&self) -> bool {
+        self.schedulers.join(",") == CONTENDERS && self.peers.is_none()
+    }
 }
 
 /// Measures, and writes the page.
@@ -102,20 +113,32 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut whole = true;
+    let mut measured = Vec::new();
     if !args.page_only {
         let chosen = choose(&works, &args.only)?;
         let peers = peers::find(&cache, &args.schedulers, args.peers.as_deref())?;
         let base = Initramfs::base(&cache, &programs)?;
         for (place, works) in places(args, &chosen)? {
-            let ending = measure(&cache, &base, args, &peers, &place, &works)?;
+            let (ending, results) = measure(&cache, &base, args, &peers, &place, &works)?;
+            let parts = results.map_or(Vec::new(), |results| results.parts(&works));
+            if args.is_for_the_page() {
+                results::save(&cache, &parts)?;
+            }
+            measured.extend(parts);
             if ending == Ending::Interrupted {
                 bail!("interrupted: whole turns of all contenders are kept");
             }
             whole &= ending == Ending::Exited(0);
         }
     }
-    let results = Results::load_all(&cache, &works)?;
-    page::write(&args.docs, &works, &results)?;
+    if args.is_for_the_page() || args.page_only {
+        measured = results::load_all(&cache, &works)?;
+    }
+    match &args.docs {
+        Some(docs) => page::write(docs, &works, &measured)?,
+        None if args.is_for_the_page() => page::write(Path::new(DOCS), &works, &measured)?,
+        None => println!("not kept: contenders or peers were named, and no --docs"),
+    }
     Ok(ExitCode::from(u8::from(!whole)))
 }
 
@@ -187,7 +210,8 @@ fn parse(series: &str) -> Result<Series> {
     series.parse().map_err(anyhow::Error::msg)
 }
 
-/// Boots, measures all turns, keeps the results; a boot lost to the emulator is made up for.
+/// Boots and measures all turns; a boot lost to the emulator is made up for. No results: it
+/// was interrupted before all had had a turn.
 fn measure(
     cache: &Cache,
     base: &Initramfs,
@@ -195,7 +219,7 @@ fn measure(
     peers: &peers::Peers,
     place: &Place,
     works: &[Work],
-) -> Result<Ending> {
+) -> Result<(Ending, Option<Results>)> {
     let turns = args.repeat.unwrap_or(match args.quick {
         true => QUICK_TURNS,
         false => TURNS,
@@ -234,20 +258,19 @@ fn measure(
     if ending == Ending::Interrupted {
         collector.cut_short();
     }
-    // A run cut short replaces what was kept only if it has a turn of everybody.
-    if ending != Ending::Interrupted || collector.whole_turns() > 0 {
-        let results = Results {
-            place: place.clone(),
-            quick: args.quick,
-            turns: collector.turns(),
-            command: command(args),
-            schedulers: args.schedulers.clone(),
-            about: collector.about.clone(),
-            measurements: collector.close(works, &args.schedulers, &peers.missing, why(ending)),
-        };
-        results.save(cache, works)?;
+    if ending == Ending::Interrupted && collector.whole_turns() == 0 {
+        return Ok((ending, None));
     }
-    Ok(ending)
+    let results = Results {
+        place: place.clone(),
+        quick: args.quick,
+        turns: collector.turns(),
+        command: command(args),
+        schedulers: args.schedulers.clone(),
+        about: collector.about.clone(),
+        measurements: collector.close(works, &args.schedulers, &peers.missing, why(ending)),
+    };
+    Ok((ending, Some(results)))
 }
 
 fn file(path: &Path) -> Result<ExtraFile> {
@@ -301,5 +324,24 @@ fn why(ending: Ending) -> &'static str {
         Ending::TimedOut => "the guest ran out of time",
         Ending::Died | Ending::StaleCode => "the guest died",
         Ending::Interrupted => "interrupted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    #[test]
+    fn only_the_pages_own_contenders_change_it() {
+        let parse = |words: &[&str]| <Line as clap::Parser>::parse_from(words).args;
+        assert!(parse(&["bench", "--only", "wake", "--quick"]).is_for_the_page());
+        assert!(!parse(&["bench", "--schedulers", "eevdf,ballast"]).is_for_the_page());
+        assert!(!parse(&["bench", "--peers", "elsewhere"]).is_for_the_page());
     }
 }

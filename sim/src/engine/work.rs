@@ -17,17 +17,34 @@ const FOREVER: Ns = Ns::MAX / 1024;
 pub struct Rings {
     /// By group.
     pub members: Vec<Vec<TaskId>>,
-    /// Wake-ups that came while the next of a ring was still awake, by task.
-    tokens: Vec<u32>,
+    places: Vec<RingPlace>,
+}
+
+/// What a task of a ring has before it.
+#[derive(Clone, Debug, Default)]
+struct RingPlace {
+    /// Wake-ups that came while it was still awake.
+    pending: u32,
+    /// It has woken the next, and goes on.
+    goes_on: bool,
+}
+
+impl RingPlace {
+    /// Whether it has been woken while it was awake, which is used up.
+    fn takes_pending(&mut self) -> bool {
+        let has = self.pending > 0;
+        self.pending = self.pending.saturating_sub(1);
+        has
+    }
 }
 
 impl Rings {
-    fn pending(&mut self, task: TaskId) -> &mut u32 {
+    fn place(&mut self, task: TaskId) -> &mut RingPlace {
         let index = task as usize;
-        if self.tokens.len() <= index {
-            self.tokens.resize(index + 1, 0);
+        if self.places.len() <= index {
+            self.places.resize(index + 1, RingPlace::default());
         }
-        &mut self.tokens[index]
+        &mut self.places[index]
     }
 }
 
@@ -174,7 +191,28 @@ impl World {
                     self.block(cpu, task);
                 }
             }
-            Work::Ring { run_us, sync, .. } => self.pass_on(cpu, task, group, us(run_us), sync),
+            Work::Ring {
+                run_us,
+                sync,
+                goes_on_us,
+                ..
+            } => {
+                let is_last = self.rings.members[group as usize].last() == Some(&task);
+                let place = self.rings.place(task);
+                let has_woken = place.goes_on;
+                place.goes_on = !has_woken && is_last && goes_on_us > 0;
+                let goes_on = place.goes_on;
+                let left_us = if goes_on { goes_on_us } else { run_us };
+                self.tasks[task as usize].left_ns = us(left_us);
+                if !has_woken {
+                    self.wake_next(cpu, task, group, us(run_us), sync);
+                }
+                if goes_on || self.rings.place(task).takes_pending() {
+                    self.arm_burst(cpu, task);
+                } else {
+                    self.block(cpu, task);
+                }
+            }
             Work::Forks { .. } => self.block(cpu, task),
         }
     }
@@ -191,28 +229,21 @@ impl World {
         self.block(cpu, task);
     }
 
-    /// Wakes the next of the ring, then sleeps until it is woken.
-    fn pass_on(&mut self, cpu: u32, task: TaskId, group: u32, work: Ns, sync: bool) {
+    /// Wakes the task after `task` in its ring, which may be itself.
+    fn wake_next(&mut self, cpu: u32, task: TaskId, group: u32, work: Ns, sync: bool) {
         let members = &self.rings.members[group as usize];
         let own = members.iter().position(|&one| one == task).unwrap_or(0);
-        let next = members.get((own + 1) % members.len().max(1)).copied();
-        self.tasks[task as usize].left_ns = work;
-        if let Some(next) = next.filter(|&next| next != task) {
-            if self.tasks[next as usize].state == State::Asleep {
-                if self.tasks[next as usize].left_ns == 0 {
-                    self.tasks[next as usize].left_ns = work;
-                }
-                self.wake(next, cpu, sync);
-            } else {
-                *self.rings.pending(next) += 1;
+        let Some(&next) = members.get((own + 1) % members.len().max(1)) else {
+            return;
+        };
+        let t = &mut self.tasks[next as usize];
+        if t.state == State::Asleep {
+            if t.left_ns == 0 {
+                t.left_ns = work;
             }
-        }
-        if *self.rings.pending(task) > 0 || next.is_none_or(|next| next == task) {
-            let pending = self.rings.pending(task);
-            *pending = pending.saturating_sub(1);
-            self.go_on(cpu, task, work);
+            self.wake(next, cpu, sync);
         } else {
-            self.block(cpu, task);
+            self.rings.place(next).pending += 1;
         }
     }
 

@@ -118,6 +118,7 @@ const WORK: &[Key] = &[
     key("service_us", Whole(1, LONGEST_US)),
     key("tokens", Whole(1, MOST_TASKS)),
     key("sync", Flag),
+    key("goes_on_us", Whole(0, LONGEST_US)),
     key("life_us", Whole(1, LONGEST_US)),
 ];
 

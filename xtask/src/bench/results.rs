@@ -141,47 +141,58 @@ pub struct Results {
 }
 
 impl Results {
-    /// Keeps them, a file for each piece of work: what was measured anew replaces what was.
-    ///
-    /// # Errors
-    /// When the cache cannot be written.
-    pub fn save(&self, cache: &Cache, works: &[Work]) -> Result<()> {
-        let folder = cache.path(&format!("bench/{}", self.place));
-        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        for work in works {
+    /// A part for each piece of work.
+    pub fn parts(&self, works: &[Work]) -> Vec<Results> {
+        let of = |work: &Work| {
             let mut part = self.clone();
             part.measurements.retain(|one| one.work == work.name);
-            let path = folder.join(format!("{}.json", work.name));
-            let temporary = cache::temporary_beside(&path);
-            let text = serde_json::to_string_pretty(&part).context("writing results")?;
-            fs::write(&temporary, text + "\n")
-                .and_then(|()| fs::rename(&temporary, &path))
-                .with_context(|| format!("writing {}", path.display()))?;
-        }
-        Ok(())
-    }
-
-    /// All that the cache holds of these pieces of work, by place.
-    ///
-    /// # Errors
-    /// When a file does not read.
-    pub fn load_all(cache: &Cache, works: &[Work]) -> Result<Vec<Results>> {
-        let mut all = Vec::new();
-        let Ok(folders) = fs::read_dir(cache.path("bench")) else {
-            return Ok(all);
+            part
         };
-        for folder in folders.flatten() {
-            for work in works {
-                let path = folder.path().join(format!("{}.json", work.name));
-                let Ok(text) = fs::read(&path) else { continue };
-                let results: Results = serde_json::from_slice(&text)
-                    .with_context(|| format!("reading {}", path.display()))?;
-                all.push(results);
-            }
-        }
-        all.sort_by(|a, b| a.place.cmp(&b.place));
-        Ok(all)
+        works.iter().map(of).collect()
     }
+}
+
+/// Keeps parts, each in a file of its own: what was measured anew replaces what was.
+///
+/// # Errors
+/// When the cache cannot be written.
+pub fn save(cache: &Cache, parts: &[Results]) -> Result<()> {
+    for part in parts {
+        let Some(first) = part.measurements.first() else {
+            continue;
+        };
+        let folder = cache.path(&format!("bench/{}", part.place));
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let path = folder.join(format!("{}.json", first.work));
+        let temporary = cache::temporary_beside(&path);
+        let text = serde_json::to_string_pretty(part).context("writing results")?;
+        fs::write(&temporary, text + "\n")
+            .and_then(|()| fs::rename(&temporary, &path))
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// All that the cache holds of these pieces of work, by place.
+///
+/// # Errors
+/// When a file does not read.
+pub fn load_all(cache: &Cache, works: &[Work]) -> Result<Vec<Results>> {
+    let mut all = Vec::new();
+    let Ok(folders) = fs::read_dir(cache.path("bench")) else {
+        return Ok(all);
+    };
+    for folder in folders.flatten() {
+        for work in works {
+            let path = folder.path().join(format!("{}.json", work.name));
+            let Ok(text) = fs::read(&path) else { continue };
+            let results: Results = serde_json::from_slice(&text)
+                .with_context(|| format!("reading {}", path.display()))?;
+            all.push(results);
+        }
+    }
+    all.sort_by(|a, b| a.place.cmp(&b.place));
+    Ok(all)
 }
 
 /// Gathers a guest's lines.
@@ -326,6 +337,36 @@ mod tests {
         assert_eq!(all[0].value, Some(3.5));
         assert_eq!(all[1].missing.as_deref(), Some("does not build"));
         assert_eq!(all[2].missing.as_deref(), Some("the guest died"));
+    }
+
+    #[test]
+    fn each_work_is_kept_apart() {
+        let mut other = work();
+        other.name = "timer".into();
+        let works = [work(), other];
+        let schedulers = ["ballast".to_string()];
+        let all = Collector::new(1).close(&works, &schedulers, &BTreeMap::new(), "why");
+        let whole = Results {
+            place: Place {
+                series: "6.18".into(),
+                topology: "2x4".into(),
+                clock: Clock::Icount,
+            },
+            quick: false,
+            turns: 1,
+            command: String::new(),
+            schedulers: schedulers.to_vec(),
+            about: BTreeMap::new(),
+            measurements: all,
+        };
+        let of = |part: &Results| {
+            part.measurements
+                .iter()
+                .map(|one| one.work.clone())
+                .collect()
+        };
+        let parts: Vec<Vec<String>> = whole.parts(&works).iter().map(of).collect();
+        assert_eq!(parts, [["wake"], ["timer"]]);
     }
 
     #[test]
