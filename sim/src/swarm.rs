@@ -23,10 +23,11 @@ pub fn scenario(seed: u64) -> Scenario {
     let seconds = 4.0;
     let mut faults = draw.faults(1.5);
     let mut tasks = draw.tasks(&topology);
-    // Numbers of their own: seeds without groups stay what they were.
+    // Numbers of their own: seeds without groups, or without rings, stay what they were.
     let mut more = Draw(Stream::new(seed, "cgroups"));
     let cgroups = more.cgroups(&topology);
     more.join(&cgroups, &mut tasks, &mut faults);
+    Draw(Stream::new(seed, "rings")).linger(&mut tasks);
     let mut scenario = Scenario {
         name: format!("swarm-{seed}"),
         seconds,
@@ -236,12 +237,21 @@ impl Draw {
                 tokens: self.pick(&[1, 1, 3]),
                 run_us: self.pick(&[20, 200]),
                 sync: self.0.below(2) == 0,
-                goes_on_us: self.pick(&[0, 0, 100, 5_000]),
+                goes_on_us: 0,
             },
             _ => Work::Forks {
                 per_second: self.pick(&[50.0, 300.0]),
                 life_us: self.pick(&[100, 2_000]),
             },
+        }
+    }
+
+    /// In some rings the last task goes on after it has woken the next.
+    fn linger(&mut self, tasks: &mut [TaskGroup]) {
+        for group in tasks {
+            if let Work::Ring { goes_on_us, .. } = &mut group.work {
+                *goes_on_us = self.pick(&[0, 0, 100, 5_000]);
+            }
         }
     }
 
