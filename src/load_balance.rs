@@ -126,8 +126,9 @@ fn balance(board: &mut Board, levels: &mut Levels, rotation: &mut Rotation) {
         levels.balance(board);
     }
     // What is exchanged can make way for a move that was not possible before.
+    let mut left = mix::MOST_COMPARED;
     for _ in 0..MOST_MIXES {
-        if !mix::mix(board, levels) || levels.are_settled(board) {
+        if !mix::mix(board, levels, &mut left) || levels.are_settled(board) {
             break;
         }
         levels.balance(board);

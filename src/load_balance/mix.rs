@@ -36,9 +36,9 @@ const PART_A_MOVE: f64 = 0.05;
 /// The most tasks for which one is exchanged.
 const MOST_PARTNERS: usize = 8;
 
-/// Pairs of domains looked at each time tasks are mixed, a few times a plan at most: the
-/// rest has time until the next plan.
-const MOST_LOOKS: usize = 128;
+/// Tasks that a plan compares with others for this: a millisecond or two. The rest has time
+/// until the next one.
+pub(super) const MOST_COMPARED: usize = 2_000_000;
 
 /// Domains of fewer CPUs are not mixed: a task more or less is too much of them.
 const LEAST_CPUS: f64 = 4.0;
@@ -104,20 +104,20 @@ fn idle_with(board: &Board, seat: usize, others: Awake, times: f64) -> f64 {
     }
 }
 
-/// Exchanges tasks until that helps no more. Returns whether it helped at all.
-pub(super) fn mix(board: &mut Board, levels: &Levels) -> bool {
+/// Exchanges tasks until that helps no more, or none are `left` to compare.
+/// Returns whether it helped at all.
+pub(super) fn mix(board: &mut Board, levels: &Levels, left: &mut usize) -> bool {
     if !is_due(board) {
         return false;
     }
     board.list(|_| true);
     let before = board.steps.len();
-    let mut looks = MOST_LOOKS;
     loop {
         let steps = board.steps.len();
         let mut driest_first: Vec<usize> = (0..board.seats.len()).collect();
         driest_first.sort_by(|&a, &b| idle(board, b).total_cmp(&idle(board, a)));
         for seat in driest_first {
-            while let Some((other, exchange)) = best(board, levels, seat, &mut looks) {
+            while let Some((other, exchange)) = best(board, levels, seat, left) {
                 let forth = exchange.forth.iter().map(|&item| (item, other));
                 let back = exchange.back.iter().map(|&item| (item, seat));
                 for (item, to) in forth.chain(back) {
@@ -176,7 +176,7 @@ fn best(
     board: &Board,
     levels: &Levels,
     seat: usize,
-    looks: &mut usize,
+    left: &mut usize,
 ) -> Option<(usize, Exchange)> {
     let mut others: Vec<usize> = helpers(board, seat).collect();
     others.sort_by(|&a, &b| {
@@ -186,15 +186,18 @@ fn best(
             .cmp(&board.distance(seat, b))
             .then(idle)
     });
-    let mut others = others.into_iter().take_while(|_| {
-        *looks = looks.saturating_sub(1);
-        *looks > 0
-    });
-    others.find_map(|other| Some((other, between(board, levels, seat, other)?)))
+    let mut others = others.into_iter();
+    others.find_map(|other| Some((other, between(board, levels, seat, other, left)?)))
 }
 
 /// The best exchange between a domain that runs dry and one that does so less.
-fn between(board: &Board, levels: &Levels, dry: usize, other: usize) -> Option<Exchange> {
+fn between(
+    board: &Board,
+    levels: &Levels,
+    dry: usize,
+    other: usize,
+    left: &mut usize,
+) -> Option<Exchange> {
     let (mine, theirs) = (board.sorted(dry), board.sorted(other));
     let variance = board.seats[dry].awake.variance.max(LEAST);
     let margin = board.seats[dry].awake.mean - board.seats[dry].side.floor;
@@ -217,9 +220,10 @@ fn between(board: &Board, levels: &Levels, dry: usize, other: usize) -> Option<E
                 true => worth(entry) < worth(one) - 0.01,
                 false => worth(entry) > worth(one) + 0.01,
             };
-            if board.budget() <= MOST_PARTNERS {
+            if board.budget() <= MOST_PARTNERS || *left == 0 {
                 return None;
             }
+            *left = left.saturating_sub(many.len());
             let partners = partners(board, one, many, &is_better, to, from);
             let owed: f64 = partners.iter().map(|entry| entry.share).sum();
             let back = partners.iter().fold(Awake::default(), |awake, entry| {
