@@ -252,7 +252,7 @@ pub enum Work {
         /// The waker tells the scheduler that it will sleep.
         #[serde(default)]
         sync: bool,
-        /// Work of the last of them after waking the next, before it sleeps, in µs.
+        /// Work of the last of them after waking the first, before it sleeps, in µs.
         #[serde(default)]
         goes_on_us: u64,
     },

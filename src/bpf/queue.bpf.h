@@ -320,8 +320,7 @@ static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran
 	domain = domain_at(cpu->domain);
 	most = max_u64(2 * slice_ns, most_owed(cpu->confined_weight));
 	if (domain)
-		cpu->confined_vtime =
-			bound_lag(&domain->clock, cpu->confined_vtime, most, cpu->confined_weight);
+		cpu->confined_vtime = bound_lag(&domain->clock, cpu->confined_vtime, most);
 }
 
 /* The keys at the heads of a CPU's queues: NO_KEY where nobody waits. */

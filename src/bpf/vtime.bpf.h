@@ -141,25 +141,11 @@ static __always_inline u64 most_behind(const struct task_ctx *tctx)
 	return tctx->ran_ns ? max_u64(banked, most_owed(tctx->weight)) : banked;
 }
 
-/*
- * How far ahead of a clock whoever is charged by @weight may be. One that ran while others
- * wanted the CPU now and then, or came from where they did, is to wait for what it had, but
- * no longer than others are made to wait for what they are owed.
- */
-static __always_inline u64 most_ahead(u32 weight)
-{
-	return max_u64(OWED_SLICES * slice_ns, 2 * to_vtime(slice_ns, weight));
-}
-
-/*
- * @vruntime of whoever is charged by @weight, its distance to @clock bounded on both sides:
- * behind it by @most.
- */
-static __always_inline u64 bound_lag(const struct ballast_clock *clock, u64 vruntime, u64 most,
-				     u32 weight)
+/* @vruntime, its distance to @clock bounded on both sides: behind it by @most. */
+static __always_inline u64 bound_lag(const struct ballast_clock *clock, u64 vruntime, u64 most)
 {
 	u64 behind = clock->vtime - most;
-	u64 ahead = min_u64(furthest_ahead(clock), clock->vtime + most_ahead(weight));
+	u64 ahead = furthest_ahead(clock);
 
 	if (time_before(vruntime, behind))
 		return behind;
@@ -172,7 +158,7 @@ static __always_inline u64 bound_lag(const struct ballast_clock *clock, u64 vrun
 static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64 vruntime,
 					  const struct task_ctx *tctx)
 {
-	return bound_lag(clock, vruntime, most_behind(tctx), tctx->weight);
+	return bound_lag(clock, vruntime, most_behind(tctx));
 }
 
 /* @tctx's vruntime as it would be under clock @id, with the same lag. */

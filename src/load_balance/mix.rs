@@ -36,7 +36,7 @@ const PART_A_MOVE: f64 = 0.05;
 /// The most tasks for which one is exchanged.
 const MOST_PARTNERS: usize = 8;
 
-/// Tasks that a plan compares with others for this: a millisecond or two. The rest has time
+/// Pairs of tasks that a plan compares for this: a millisecond or two. The rest has time
 /// until the next one.
 pub(super) const MOST_COMPARED: usize = 2_000_000;
 
@@ -107,7 +107,7 @@ fn idle_with(board: &Board, seat: usize, others: Awake, times: f64) -> f64 {
 /// Exchanges tasks until that helps no more, or none are `left` to compare.
 /// Returns whether it helped at all.
 pub(super) fn mix(board: &mut Board, levels: &Levels, left: &mut usize) -> bool {
-    if !is_due(board) {
+    if *left == 0 || !is_due(board) {
         return false;
     }
     board.list(|_| true);
@@ -125,7 +125,7 @@ pub(super) fn mix(board: &mut Board, levels: &Levels, left: &mut usize) -> bool 
                 }
             }
         }
-        if board.steps.len() == steps {
+        if board.steps.len() == steps || *left == 0 {
             return steps > before;
         }
     }
@@ -178,6 +178,9 @@ fn best(
     seat: usize,
     left: &mut usize,
 ) -> Option<(usize, Exchange)> {
+    if *left == 0 {
+        return None;
+    }
     let mut others: Vec<usize> = helpers(board, seat).collect();
     others.sort_by(|&a, &b| {
         let idle = idle(board, a).total_cmp(&idle(board, b));
@@ -220,8 +223,11 @@ fn between(
                 true => worth(entry) < worth(one) - 0.01,
                 false => worth(entry) > worth(one) + 0.01,
             };
-            if board.budget() <= MOST_PARTNERS || *left == 0 {
+            if board.budget() <= MOST_PARTNERS {
                 return None;
+            }
+            if *left == 0 {
+                return best;
             }
             *left = left.saturating_sub(many.len());
             let partners = partners(board, one, many, &is_better, to, from);

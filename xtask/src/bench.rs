@@ -82,7 +82,7 @@ pub struct BenchArgs {
     #[arg(long)]
     list: bool,
     /// Write the page from the results in the cache, and measure nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["schedulers", "peers"])]
     page_only: bool,
     /// Do not build scx_ballast and the guest's programs first
     #[arg(long)]
@@ -112,7 +112,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut whole = true;
+    let (mut whole, mut was_interrupted) = (true, false);
     let mut measured = Vec::new();
     if !args.page_only {
         let chosen = choose(&works, &args.only)?;
@@ -125,19 +125,24 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
                 results::save(&cache, &parts)?;
             }
             measured.extend(parts);
-            if ending == Ending::Interrupted {
-                bail!("interrupted: whole turns of all contenders are kept");
-            }
             whole &= ending == Ending::Exited(0);
+            was_interrupted = ending == Ending::Interrupted;
+            if was_interrupted {
+                break;
+            }
         }
     }
-    if args.is_for_the_page() || args.page_only {
+    let is_kept = args.is_for_the_page();
+    if is_kept {
         measured = results::load_all(&cache, &works)?;
     }
     match &args.docs {
         Some(docs) => page::write(docs, &works, &measured)?,
-        None if args.is_for_the_page() => page::write(Path::new(DOCS), &works, &measured)?,
+        None if is_kept => page::write(Path::new(DOCS), &works, &measured)?,
         None => println!("not kept: contenders or peers were named, and no --docs"),
+    }
+    if was_interrupted {
+        bail!("interrupted: only whole turns of all contenders count");
     }
     Ok(ExitCode::from(u8::from(!whole)))
 }
@@ -314,6 +319,9 @@ fn command(args: &BenchArgs) -> String {
     }
     if let Some(machine) = args.topology {
         add("topology", machine.name);
+    }
+    if args.peers.is_some() {
+        add("peers", "FOLDER --docs FOLDER");
     }
     command.trim_end().replace("  ", " ")
 }

@@ -465,9 +465,7 @@ impl World {
                 -banked.max((OWED_SLICES * slice).min(own) as i64)
             }
         };
-        let own = 2 * (slice * 1024 / u64::from(after.weight.max(1)));
-        let patience = (to.rate * (PATIENCE_NS >> 10)).max(slice);
-        let most = patience.min(own.max(OWED_SLICES * slice)) as i64;
+        let most = (to.rate * (PATIENCE_NS >> 10)).max(slice) as i64;
         let wanted = if lag < least { least } else { lag.min(most) };
         let has = after.vruntime.wrapping_sub(to.vtime) as i64;
         // It leaves the confined and goes on where nobody waits: what it had there it

@@ -30,8 +30,8 @@ struct RingPlace {
 }
 
 impl RingPlace {
-    /// Whether it has been woken while it was awake, which is used up.
-    fn takes_pending(&mut self) -> bool {
+    /// Uses up a wake-up that came while it was awake; whether there was one.
+    fn take_pending(&mut self) -> bool {
         let has = self.pending > 0;
         self.pending = self.pending.saturating_sub(1);
         has
@@ -207,7 +207,7 @@ impl World {
                 if !has_woken {
                     self.wake_next(cpu, task, group, us(run_us), sync);
                 }
-                if goes_on || self.rings.place(task).takes_pending() {
+                if goes_on || self.rings.place(task).take_pending() {
                     self.arm_burst(cpu, task);
                 } else {
                     self.block(cpu, task);

@@ -141,14 +141,19 @@ pub struct Results {
 }
 
 impl Results {
-    /// A part for each piece of work.
+    /// A part for each piece of work that there are figures of.
     pub fn parts(&self, works: &[Work]) -> Vec<Results> {
         let of = |work: &Work| {
             let mut part = self.clone();
             part.measurements.retain(|one| one.work == work.name);
-            part
+            (!part.measurements.is_empty()).then_some(part)
         };
-        works.iter().map(of).collect()
+        works.iter().filter_map(of).collect()
+    }
+
+    /// The work of a part.
+    fn work(&self) -> &str {
+        self.measurements.first().map_or("", |one| &one.work)
     }
 }
 
@@ -158,12 +163,9 @@ impl Results {
 /// When the cache cannot be written.
 pub fn save(cache: &Cache, parts: &[Results]) -> Result<()> {
     for part in parts {
-        let Some(first) = part.measurements.first() else {
-            continue;
-        };
         let folder = cache.path(&format!("bench/{}", part.place));
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let path = folder.join(format!("{}.json", first.work));
+        let path = folder.join(format!("{}.json", part.work()));
         let temporary = cache::temporary_beside(&path);
         let text = serde_json::to_string_pretty(part).context("writing results")?;
         fs::write(&temporary, text + "\n")
