@@ -195,6 +195,17 @@ fn two_that_wake_each_other_in_turn_share_a_cpu() {
 }
 
 #[test]
+fn one_that_had_what_others_left_waits_little_where_it_comes_to() {
+    let mut scenario = named("sockets-512-sleepers");
+    scenario.seed = 3;
+    let outcome = outcome(&scenario, Balancer::Ballast);
+    let low = outcome.groups.iter().find(|group| group.name == "low");
+    // It was 578 ms while a task kept in another domain all that it was ahead.
+    let waited = low.expect("light ones").longest_wait_ms;
+    assert!(waited < 300.0, "{waited}");
+}
+
+#[test]
 fn one_that_never_sleeps_again_keeps_nobody_it_wakes() {
     let text = "name = 'x'\nseconds = 2\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
                 [costs]\nipi_ns = 30000\n[checks]\nsteady_from_s = 0.001\n\

@@ -161,11 +161,24 @@ static __always_inline u64 clamp_vruntime(const struct ballast_clock *clock, u64
 	return bound_lag(clock, vruntime, most_behind(tctx));
 }
 
+/* The longest tick: a turn ends at one. */
+#define TICK_MAX_NS (10ULL * 1000 * 1000)
+
+/*
+ * How far ahead of its clock a task charged by @weight may come to another domain: by two
+ * turns. Further ahead are those that long had what others left; elsewhere that may be
+ * nothing, and they would wait until all there have had as much.
+ */
+static __always_inline u64 most_ahead_elsewhere(u32 weight)
+{
+	return max_u64(OWED_SLICES * slice_ns, 2 * to_vtime(slice_ns + TICK_MAX_NS, weight));
+}
+
 /* @tctx's vruntime as it would be under clock @id, with the same lag. */
 static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
 {
 	struct ballast_clock *from, *to;
-	u64 vruntime = tctx->vruntime;
+	u64 vruntime = tctx->vruntime, ahead;
 
 	to = clock_at(id);
 	if (!to)
@@ -174,6 +187,9 @@ static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
 		from = clock_at(tctx->clock);
 		if (from)
 			vruntime = to->vtime + (vruntime - from->vtime);
+		ahead = to->vtime + most_ahead_elsewhere(tctx->weight);
+		if (!((id | tctx->clock) & CLOCK_OF_CPU) && time_before(ahead, vruntime))
+			vruntime = ahead;
 	}
 	return clamp_vruntime(to, vruntime, tctx);
 }

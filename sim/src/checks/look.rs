@@ -26,6 +26,7 @@ const PATIENCE_NS: u64 = 4_000 * MS;
 /// As in src/bpf/vtime.bpf.h.
 const OWED_SLICES: u64 = 8;
 const OWED_NS: u64 = 100 * MS;
+const TICK_MAX_NS: u64 = 10 * MS;
 /// CLOCK_OF_CPU of src/bpf/types.bpf.h.
 const CLOCK_OF_CPU: u32 = 0x8000_0000;
 
@@ -465,7 +466,12 @@ impl World {
                 -banked.max((OWED_SLICES * slice).min(own) as i64)
             }
         };
-        let most = (to.rate * (PATIENCE_NS >> 10)).max(slice) as i64;
+        let patience = (to.rate * (PATIENCE_NS >> 10)).max(slice);
+        let elsewhere = 2 * ((slice + TICK_MAX_NS) * 1024 / u64::from(after.weight.max(1)));
+        let most = match (before.clock | after.clock) & CLOCK_OF_CPU {
+            0 => patience.min(elsewhere.max(OWED_SLICES * slice)),
+            _ => patience,
+        } as i64;
         let wanted = if lag < least { least } else { lag.min(most) };
         let has = after.vruntime.wrapping_sub(to.vtime) as i64;
         // It leaves the confined and goes on where nobody waits: what it had there it
