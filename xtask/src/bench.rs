@@ -112,6 +112,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let is_kept = args.is_for_the_page();
     let (mut whole, mut was_interrupted) = (true, false);
     let mut measured = Vec::new();
     if !args.page_only {
@@ -121,7 +122,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         for (place, works) in places(args, &chosen)? {
             let (ending, results) = measure(&cache, &base, args, &peers, &place, &works)?;
             let parts = results.map_or(Vec::new(), |results| results.parts(&works));
-            if args.is_for_the_page() {
+            if is_kept {
                 results::save(&cache, &parts)?;
             }
             measured.extend(parts);
@@ -132,13 +133,12 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
             }
         }
     }
-    let is_kept = args.is_for_the_page();
     if is_kept {
         measured = results::load_all(&cache, &works)?;
     }
-    match &args.docs {
+    let docs = args.docs.as_deref();
+    match docs.or(is_kept.then_some(Path::new(DOCS))) {
         Some(docs) => page::write(docs, &works, &measured)?,
-        None if is_kept => page::write(Path::new(DOCS), &works, &measured)?,
         None => println!("not kept: contenders or peers were named, and no --docs"),
     }
     if was_interrupted {

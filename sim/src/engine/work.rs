@@ -196,23 +196,7 @@ impl World {
                 sync,
                 goes_on_us,
                 ..
-            } => {
-                let is_last = self.rings.members[group as usize].last() == Some(&task);
-                let place = self.rings.place(task);
-                let has_woken = place.goes_on;
-                place.goes_on = !has_woken && is_last && goes_on_us > 0;
-                let goes_on = place.goes_on;
-                let left_us = if goes_on { goes_on_us } else { run_us };
-                self.tasks[task as usize].left_ns = us(left_us);
-                if !has_woken {
-                    self.wake_next(cpu, task, group, us(run_us), sync);
-                }
-                if goes_on || self.rings.place(task).take_pending() {
-                    self.arm_burst(cpu, task);
-                } else {
-                    self.block(cpu, task);
-                }
-            }
+            } => self.pass_on(cpu, task, group, us(run_us), sync, us(goes_on_us)),
             Work::Forks { .. } => self.block(cpu, task),
         }
     }
@@ -227,6 +211,33 @@ impl World {
         let sleep = self.tasks[task as usize].sleep + 1;
         self.after(sleep_ns, Event::Wake { task, sleep });
         self.block(cpu, task);
+    }
+
+    /// Wakes the next of the ring; then, the last of it only after it has gone on for so
+    /// long, sleeps until it is woken.
+    fn pass_on(
+        &mut self,
+        cpu: u32,
+        task: TaskId,
+        group: u32,
+        work: Ns,
+        sync: bool,
+        goes_on_ns: Ns,
+    ) {
+        let is_last = self.rings.members[group as usize].last() == Some(&task);
+        let place = self.rings.place(task);
+        let has_woken = place.goes_on;
+        let goes_on = !has_woken && is_last && goes_on_ns > 0;
+        place.goes_on = goes_on;
+        self.tasks[task as usize].left_ns = if goes_on { goes_on_ns } else { work };
+        if !has_woken {
+            self.wake_next(cpu, task, group, work, sync);
+        }
+        if goes_on || self.rings.place(task).take_pending() {
+            self.arm_burst(cpu, task);
+        } else {
+            self.block(cpu, task);
+        }
     }
 
     /// Wakes the task after `task` in its ring, which may be itself.
