@@ -35,11 +35,13 @@
 static __always_inline bool overtakes(s32 cpu_id)
 {
 	struct ballast_cpu *cpu;
+	struct ballast_domain *domain;
 
 	if (cpu_id != bpf_get_smp_processor_id())
 		return false;
 	cpu = cpu_at(cpu_id);
-	return cpu && cpu->domain < nr_domains && somebody_waits_for(cpu_id, cpu);
+	domain = cpu ? domain_at(cpu->domain) : NULL;
+	return domain && somebody_waits_for(cpu_id, cpu, domain);
 }
 
 /*
@@ -125,8 +127,9 @@ static __always_inline bool enqueue_directly(struct task_struct *p, struct task_
 					     u64 enq_flags)
 {
 	u32 cpu_id = scx_bpf_task_cpu(p);
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
-	if (scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0)
+	if (!cpu || is_waited_for(cpu_id, cpu))
 		return false;
 	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	join_confined(tctx, cpu_id);
@@ -300,27 +303,29 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u64 now = rq_clock_ns(cpu_id);
+	struct ballast_domain *domain;
 	struct own_queues keys;
 	struct task_ctx *tctx;
-	u64 now = scx_bpf_now();
 
-	if (!cpu || cpu->domain >= nr_domains)
+	domain = cpu ? domain_at(cpu->domain) : NULL;
+	if (!domain)
 		return;
-	note_look(cpu->domain, now);
+	domain->looked_ns = now;
 	tctx = keepable(prev);
-	look(&keys, cpu_id, cpu, tctx);
+	look(&keys, cpu_id, cpu, domain, tctx);
 	if (keys.cpu_key != NO_KEY)
 		bound_party_ahead(cpu);
 
 	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
 		if (keys.open_key == NO_KEY)
-			note_empty(cpu->domain, now);
+			note_empty(domain, cpu->domain, now);
 		keep(prev, tctx, cpu, keys.open_key != NO_KEY || keys.cpu_key != NO_KEY, now);
 		return;
 	}
-	if (take_own(cpu_id, cpu, &keys))
+	if (take_own(cpu_id, cpu, domain, &keys))
 		return;
-	note_empty(cpu->domain, now);
+	note_empty(domain, cpu->domain, now);
 	/*
 	 * What waited a moment ago is taken by siblings, whose tasks are yet to queue: slices
 	 * end at the same tick. A CPU with a task of its own is no idle one, and steals not.
@@ -341,19 +346,18 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	u64 now = rq_clock_ns(cpu_id);
 	struct ballast_domain *domain;
-	u64 now = scx_bpf_now();
 
-	if (!cpu || cpu->domain >= nr_domains)
+	domain = cpu ? domain_at(cpu->domain) : NULL;
+	if (!domain)
 		return;
 	/* One that is offline idles too, but is no CPU to wake. */
 	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), now);
 	if (!idle)
 		return;
-	domain = domain_at(cpu->domain);
-	if (somebody_waits_for(cpu_id, cpu) ||
-	    (domain && domain->nr_aside &&
-	     elapsed_ns(domain->joined_aside_ns, now) < JUST_LOOKED_NS))
+	if (somebody_waits_for(cpu_id, cpu, domain) ||
+	    (domain->nr_aside && elapsed_ns(domain->joined_aside_ns, now) < JUST_LOOKED_NS))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 }
 
@@ -409,7 +413,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
-	u64 now = scx_bpf_now();
+	u64 now = rq_clock_ns(cpu_id);
 
 	if (!cpu || !tctx)
 		return;

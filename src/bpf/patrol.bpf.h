@@ -75,7 +75,7 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 	struct task_struct *p;
 	struct task_ctx *tctx;
 	struct ballast_cpu *cpu;
-	u32 target, refuge;
+	u32 target, refuge, counted;
 	u64 key;
 
 	if (!domain || scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) <= 0 ||
@@ -95,11 +95,15 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | refuge, 0);
 			continue;
 		}
+		counted = rejoin_open(tctx, target);
+		if (!counted)
+			continue;
 		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
 		note_arrival(target, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, key);
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(target), 0))
 			call_help(target, now);
+		count_open(counted, false);
 	}
 }
 
@@ -141,6 +145,7 @@ static __always_inline void patrol_domains(u64 now)
 static __always_inline void patrol_cpus(u64 now)
 {
 	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
+	struct ballast_domain *domain;
 	struct ballast_cpu *cpu;
 	u32 id;
 
@@ -159,7 +164,8 @@ static __always_inline void patrol_cpus(u64 now)
 				note_idle(cpu, true, now);
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
 			/* Should a call have gone unheard: nothing may come to repeat it. */
-			if (somebody_waits_for(id, cpu))
+			domain = domain_at(cpu->domain);
+			if (domain && somebody_waits_for(id, cpu, domain))
 				scx_bpf_kick_cpu(id, SCX_KICK_IDLE);
 			continue;
 		}

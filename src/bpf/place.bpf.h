@@ -105,8 +105,7 @@ static __always_inline s32 waker_cpu_for(struct task_struct *p, u32 domain_id)
 	if (!cpu || !domain || cpu->domain != domain_id ||
 	    !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0)
 		return -EBUSY;
-	/* Not nr_open(): what the daemon has put there must not be missed. */
-	if ((domain->queued_since_ns || cpu->confined_weight) && somebody_waits_for(cpu_id, cpu))
+	if (somebody_waits_for(cpu_id, cpu, domain))
 		return -EBUSY;
 	count(BALLAST_STAT_WAKE_PAIRED);
 	return cpu_id;

@@ -153,6 +153,7 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct victim victim = {.cpu = cpu_id};
+	struct ballast_domain *domain;
 	u64 key;
 
 	if (!cpu || cpu->domain >= nr_domains || fifo_sched)
@@ -162,8 +163,12 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 		return false;
 	victim.running_key = cpu->running_key;
 	key = confined_key(cpu, request_ns(tctx), 0);
-	return should_make_way(cpu, key, preempt_margin_ns, now) &&
-	       key_before(key, head_key(DOMAIN_DSQ(cpu->domain))) && claim(&victim, false);
+	if (!should_make_way(cpu, key, preempt_margin_ns, now))
+		return false;
+	domain = domain_at(cpu->domain);
+	if (domain && may_be_open(domain) && !key_before(key, head_key(DOMAIN_DSQ(cpu->domain))))
+		return false;
+	return claim(&victim, false);
 }
 
 /* The first in @dsq does not compute, and the task that runs on @cpu is behind it by @margin_ns. */
@@ -187,7 +192,7 @@ static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast
 	struct ballast_domain *domain = domain_at(cpu->domain);
 	s32 waiting;
 
-	if (cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 &&
+	if (is_waited_for(cpu_id, cpu) &&
 	    is_overdue(CPU_DSQ(cpu_id), cpu, true, margin_ns, now))
 		return true;
 	if (!domain)

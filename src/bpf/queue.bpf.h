@@ -85,12 +85,21 @@ static __always_inline void leave_aside(struct task_ctx *tctx)
 #define ONE_COMPUTING (1ULL << BALLAST_COMPUTING_SHIFT)
 
 /*
- * About how many wait in @domain's queue: some may be on their way out of it, and those that
- * the daemon has moved are counted where they were. To ask the kernel takes a search.
+ * About how many wait in @domain's queue: some may be on their way out of it. To ask the
+ * kernel takes a search.
  */
 static __always_inline u32 nr_open(const struct ballast_domain *domain)
 {
 	return domain->queued_since_ns ? domain->nr_open : 0;
+}
+
+/*
+ * Whether somebody may wait in @domain's queue. False is certain: a task is counted before it
+ * queues, and until it runs.
+ */
+static __always_inline bool may_be_open(const struct ballast_domain *domain)
+{
+	return (u32)domain->nr_open;
 }
 
 /* Of those, how many compute. */
@@ -99,11 +108,24 @@ static __always_inline u32 nr_computing(const struct ballast_domain *domain)
 	return domain->nr_open >> BALLAST_COMPUTING_SHIFT;
 }
 
+/* Count one in the domain that @open_in names, or count it no longer. */
+static __always_inline void count_open(u32 open_in, bool more)
+{
+	struct ballast_domain *domain = domain_at((open_in & OPEN_DOMAIN) - 1);
+	u64 amount = 1 + (open_in & OPEN_COMPUTES ? ONE_COMPUTING : 0);
+
+	if (!domain)
+		return;
+	__sync_fetch_and_add(&domain->nr_open, more ? amount : -amount);
+	if (open_in & OPEN_IS_HOG)
+		__sync_fetch_and_add(&domain->nr_hogs, more ? 1 : -1);
+}
+
 /* @tctx waits no longer in a domain's queue. */
 static __always_inline void leave_open(struct task_ctx *tctx)
 {
-	struct ballast_domain *domain;
 	struct ballast_cpu *cpu;
+	u32 open_in;
 
 	if (tctx->near_cpu) {
 		cpu = cpu_at(tctx->near_cpu - 1);
@@ -111,14 +133,11 @@ static __always_inline void leave_open(struct task_ctx *tctx)
 			__sync_fetch_and_sub(&cpu->nr_near, 1);
 		tctx->near_cpu = 0;
 	}
-	if (tctx->open_domain) {
-		domain = domain_at(tctx->open_domain - 1);
-		if (domain) {
-			__sync_fetch_and_sub(&domain->nr_open, tctx->open_added);
-			if (tctx->counts_as_hog)
-				__sync_fetch_and_sub(&domain->nr_hogs, 1);
-		}
-		tctx->open_domain = 0;
+	if (tctx->open_in) {
+		/* The daemon may be about to count it elsewhere. */
+		open_in = __sync_lock_test_and_set(&tctx->open_in, 0);
+		if (open_in)
+			count_open(open_in, false);
 	}
 }
 
@@ -128,23 +147,39 @@ static __always_inline void leave_open(struct task_ctx *tctx)
  */
 static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 domain_id)
 {
-	struct ballast_domain *domain;
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	u64 burst_ns = burst_of(tctx);
+	u32 open_in = domain_id + 1;
 
 	if (cpu && cpu->domain == domain_id) {
 		__sync_fetch_and_add(&cpu->nr_near, 1);
 		tctx->near_cpu = cpu_id + 1;
 	}
-	domain = domain_at(domain_id);
-	if (!domain)
-		return;
-	tctx->open_added = 1 + (computes(burst_ns) ? ONE_COMPUTING : 0);
-	tctx->counts_as_hog = is_hog(burst_ns);
-	tctx->open_domain = domain_id + 1;
-	__sync_fetch_and_add(&domain->nr_open, tctx->open_added);
-	if (tctx->counts_as_hog)
-		__sync_fetch_and_add(&domain->nr_hogs, 1);
+	if (computes(burst_ns))
+		open_in |= OPEN_COMPUTES;
+	if (is_hog(burst_ns))
+		open_in |= OPEN_IS_HOG;
+	count_open(open_in, true);
+	tctx->open_in = open_in;
+}
+
+/*
+ * @tctx, which waits in a domain's queue, is about to be moved to that of @domain_id: count it
+ * there too. Returns what is to be counted no longer once it has been moved, 0 if it waits no
+ * more.
+ */
+static __always_inline u32 rejoin_open(struct task_ctx *tctx, u32 domain_id)
+{
+	u32 from = tctx->open_in;
+	u32 to = (from & ~OPEN_DOMAIN) | (domain_id + 1);
+
+	if (!from)
+		return 0;
+	count_open(to, true);
+	if (__sync_val_compare_and_swap(&tctx->open_in, from, to) == from)
+		return from;
+	count_open(to, false);
+	return 0;
 }
 
 /* @tctx waits no longer. */
@@ -229,7 +264,11 @@ static __always_inline void note_arrival(u32 domain_id, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 
-	if (domain && (!domain->queued_since_ns || !scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))))
+	if (!domain)
+		return;
+	/* It is counted itself. */
+	if (!domain->queued_since_ns || (u32)domain->nr_open <= 1 ||
+	    !scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)))
 		domain->queued_since_ns = now ?: 1;
 }
 
@@ -256,16 +295,10 @@ static __always_inline bool many_wait(const struct ballast_domain *domain)
 	return nr_open(domain) + domain->nr_aside > domain->nr_online;
 }
 
-/* The first task in @dsq, NULL if it is empty. */
-static __always_inline struct task_struct *head_of(u64 dsq)
-{
-	return scx_bpf_dsq_nr_queued(dsq) > 0 ? __COMPAT_scx_bpf_dsq_peek(dsq) : NULL;
-}
-
 /* The key of the first task in @dsq, NO_KEY if it is empty. */
 static __always_inline u64 head_key(u64 dsq)
 {
-	struct task_struct *p = head_of(dsq);
+	struct task_struct *p = __COMPAT_scx_bpf_dsq_peek(dsq);
 
 	return p ? p->scx.dsq_vtime : NO_KEY;
 }
@@ -332,11 +365,18 @@ struct own_queues {
 	u64 cpu_request_ns;
 };
 
-/* Whether somebody waits in a queue that @cpu_id, which has a domain, serves. */
-static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_cpu *cpu)
+/* Whether somebody waits in @cpu_id's own queue: whoever does weighs something. */
+static __always_inline bool is_waited_for(s32 cpu_id, const struct ballast_cpu *cpu)
 {
-	return scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0 ||
-	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0;
+	return cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0;
+}
+
+/* Whether somebody waits in a queue that @cpu_id, of @domain, serves. */
+static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_cpu *cpu,
+					       const struct ballast_domain *domain)
+{
+	return is_waited_for(cpu_id, cpu) ||
+	       (may_be_open(domain) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0);
 }
 
 /*
@@ -346,14 +386,16 @@ static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_
  * domain's is taken unseen.
  */
 static __always_inline void look(struct own_queues *keys, s32 cpu_id, const struct ballast_cpu *cpu,
-				 bool may_go_on)
+				 const struct ballast_domain *domain, bool may_go_on)
 {
-	/* Whoever waits there weighs something. */
-	bool cpu_waits = cpu->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) > 0;
+	bool cpu_waits = is_waited_for(cpu_id, cpu);
 	struct task_struct *p;
 	struct task_ctx *tctx;
 
-	keys->open_key = cpu_waits || may_go_on ? head_key(DOMAIN_DSQ(cpu->domain)) : 0;
+	if (!may_be_open(domain))
+		keys->open_key = NO_KEY;
+	else
+		keys->open_key = cpu_waits || may_go_on ? head_key(DOMAIN_DSQ(cpu->domain)) : 0;
 	keys->cpu_key = NO_KEY;
 	keys->cpu_request_ns = slice_ns;
 	if (!cpu_waits)
@@ -362,7 +404,7 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 		keys->cpu_key = 0;
 		return;
 	}
-	p = head_of(CPU_DSQ(cpu_id));
+	p = __COMPAT_scx_bpf_dsq_peek(CPU_DSQ(cpu_id));
 	if (!p)
 		return;
 	keys->cpu_key = p->scx.dsq_vtime;
@@ -489,16 +531,16 @@ static __always_inline u64 near_window(const struct ballast_clock *clock)
  * several times what a short turn does. Only where many wait, so that nobody's turn is
  * near, and no hogs do: there order is what shares are made of.
  */
-static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
+static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu,
+				      const struct ballast_domain *domain)
 {
-	struct ballast_domain *domain = domain_at(cpu->domain);
 	u64 dsq = DOMAIN_DSQ(cpu->domain), last_key = 0;
 	struct task_struct *p;
 	struct task_ctx *tctx;
 	bool taken = false;
 	u32 seen = 0;
 
-	if (fifo_sched || !domain || domain->nr_hogs || !cpu->nr_near || !many_wait(domain))
+	if (fifo_sched || domain->nr_hogs || !cpu->nr_near || !many_wait(domain))
 		return false;
 	/* If its own are few among them, as a rule none is near the front. */
 	if (cpu->nr_near * NEAR_SCAN < nr_open(domain))
@@ -521,9 +563,13 @@ static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu)
 	return taken;
 }
 
-static __always_inline bool take_open(s32 cpu_id, const struct ballast_cpu *cpu)
+static __always_inline bool take_open(s32 cpu_id, const struct ballast_cpu *cpu,
+				      const struct ballast_domain *domain)
 {
-	if (!take_near(cpu_id, cpu) && !scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0))
+	if (!may_be_open(domain))
+		return false;
+	if (!take_near(cpu_id, cpu, domain) &&
+	    !scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0))
 		return false;
 	count(BALLAST_STAT_DISPATCH_DOMAIN);
 	return true;
@@ -539,6 +585,7 @@ static __always_inline bool take_confined(s32 cpu_id, const struct own_queues *k
 
 /* Take a task from the one of @cpu_id's own queues whose first comes first. */
 static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
+				     const struct ballast_domain *domain,
 				     const struct own_queues *keys)
 {
 	bool confined_first;
@@ -555,7 +602,7 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 
 	if (confined_first && take_confined(cpu_id, keys))
 		return true;
-	if (take_open(cpu_id, cpu))
+	if (take_open(cpu_id, cpu, domain))
 		return true;
 	return !confined_first && take_confined(cpu_id, keys);
 }

@@ -26,6 +26,21 @@ enum ballast_mempolicy {
 
 #define BALLAST_SCHED_IDLE 5
 
+/*
+ * The time at which @cpu's run queue, which is locked, was last brought up to date: now, but
+ * for the lock. scx_bpf_now() reads the clock anew while the kernel picks the next task.
+ */
+static __always_inline u64 rq_clock_ns(s32 cpu)
+{
+#ifdef BALLAST_SIM
+	return scx_bpf_now();
+#else
+	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
+
+	return rq ? rq->clock : 0;
+#endif
+}
+
 /* Nothing orders two CPUs' clocks: never let a difference wrap. */
 static __always_inline u64 elapsed_ns(u64 from_ns, u64 to_ns)
 {

@@ -37,7 +37,7 @@ static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_cpu
 		other = cpu_at(sibling);
 		if (sibling == cpu_id || !other)
 			continue;
-		if (other->confined_weight && scx_bpf_dsq_nr_queued(CPU_DSQ(sibling)) > 0 &&
+		if (is_waited_for(sibling, other) &&
 		    scx_bpf_dsq_move_to_local(CPU_DSQ(sibling), 0)) {
 			count(BALLAST_STAT_STEAL_DOMAIN);
 			return true;
@@ -56,7 +56,7 @@ static __always_inline bool steal_from(u32 domain_id, u32 threshold, u64 bound_n
 	since_ns = domain->queued_since_ns;
 	if (!since_ns || elapsed_ns(since_ns, now) < bound_ns)
 		return false;
-	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) < threshold)
+	if (threshold > 1 && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) < threshold)
 		return false;
 	return scx_bpf_dsq_move_to_local(DOMAIN_DSQ(domain_id), 0);
 }
@@ -162,8 +162,7 @@ static __noinline void share_own_queue(u32 cpu_id)
 	struct task_struct *p;
 	u32 seen = 0;
 
-	if (!domain || !domain->nr_aside || !domain->nr_idle || !cpu->confined_weight ||
-	    scx_bpf_dsq_nr_queued(CPU_DSQ(cpu_id)) <= 0)
+	if (!domain || !domain->nr_aside || !domain->nr_idle || !is_waited_for(cpu_id, cpu))
 		return;
 	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
 		if (p->nr_cpus_allowed > 1 && !is_migration_disabled(p) && wake_sibling(domain, p))
@@ -206,23 +205,13 @@ static __noinline bool call_help(u32 domain_id, u64 now)
 	return false;
 }
 
-static __always_inline void note_look(u32 domain_id, u64 now)
+/* Note that the queue of @domain is empty, unless a task came meanwhile. */
+static __always_inline void note_empty(struct ballast_domain *domain, u32 domain_id, u64 now)
 {
-	struct ballast_domain *domain = domain_at(domain_id);
-
-	if (domain)
-		domain->looked_ns = now;
-}
-
-/* Note that @domain_id's queue is empty, unless a task came meanwhile. */
-static __always_inline void note_empty(u32 domain_id, u64 now)
-{
-	struct ballast_domain *domain = domain_at(domain_id);
-
-	if (!domain || !domain->queued_since_ns)
+	if (!domain->queued_since_ns)
 		return;
 	domain->queued_since_ns = 0;
-	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)))
+	if (may_be_open(domain) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)))
 		domain->queued_since_ns = now ?: 1;
 }
 
@@ -236,7 +225,7 @@ static __always_inline void check_queue(u32 domain_id, u64 now)
 	/* Their own CPU may be taken by a class above ours, and see no tick. */
 	if (domain->nr_aside && domain->nr_idle)
 		kick_idle_in(domain_mask(domain_id));
-	if (!scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
+	if (!may_be_open(domain) || !scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
 		domain->queued_since_ns = 0;
 		return;
 	}

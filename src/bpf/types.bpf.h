@@ -63,6 +63,14 @@ u32 rows_used;
 /* A clock is named by its domain or, with this bit, by its CPU. */
 #define CLOCK_OF_CPU 0x80000000U
 
+/* A task_ctx's open_in. */
+enum open_bits {
+	/* domain + 1 */
+	OPEN_DOMAIN = 0xffff,
+	OPEN_COMPUTES = 1 << 16,
+	OPEN_IS_HOG = 1 << 17,
+};
+
 /* What only BPF needs to know of a task. */
 struct task_ctx {
 	/* service received, in ns of a nice-0 task, in terms of `clock` */
@@ -95,12 +103,8 @@ struct task_ctx {
 	u32 aside_domain;
 	/* CPU + 1 whose nr_near counts it; 0: none */
 	u32 near_cpu;
-	/* domain + 1 whose nr_open counts it; 0: none */
-	u32 open_domain;
-	/* what it added there */
-	u64 open_added;
-	/* nr_hogs counts it too */
-	bool counts_as_hog;
+	/* where nr_open counts it, and as what: see enum open_bits; 0: nowhere */
+	u32 open_in;
 	/* hotplug_count when whole_domain was found out */
 	u32 hotplug_seen;
 	/* may use every CPU of `domain` */

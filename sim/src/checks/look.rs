@@ -6,7 +6,10 @@
 use super::Check;
 use crate::engine::task::{Role, State, Where};
 use crate::engine::{Event, NONE, Ns, TaskId, World};
-use crate::shim::task_ctx;
+use crate::shim::{
+    open_bits_OPEN_COMPUTES as OPEN_COMPUTES, open_bits_OPEN_DOMAIN as OPEN_DOMAIN,
+    open_bits_OPEN_IS_HOG as OPEN_IS_HOG, task_ctx,
+};
 use scx_ballast::abi::{self, ballast_clock};
 
 const MS: Ns = 1_000_000;
@@ -320,6 +323,19 @@ impl World {
         }
     }
 
+    /// Where a domain's count says so, nobody looks into its queue.
+    fn check_counted_open(&mut self, task: TaskId, counted_in: u32) {
+        let Where::Shared { queue, .. } = self.tasks[task as usize].place else {
+            return;
+        };
+        let id = self.queues[queue].id;
+        let is_domain = id < self.checks.domain_cpus.len() as u64;
+        if is_domain && u64::from(counted_in) != id + 1 {
+            let text = format!("task {task} waits in domain {id}'s queue uncounted: {counted_in}");
+            self.checks.fail(Check::Rows, self.now, text);
+        }
+    }
+
     /// Check 6.
     fn look_at_books(&mut self) {
         let mut aside = vec![0u64; self.checks.domain_cpus.len()];
@@ -344,10 +360,13 @@ impl World {
             if context.near_cpu > 0 {
                 near[context.near_cpu as usize - 1] += 1;
             }
-            if context.open_domain > 0 {
-                open[context.open_domain as usize - 1] += context.open_added;
-                hogs[context.open_domain as usize - 1] += u64::from(context.counts_as_hog);
+            let counted_in = context.open_in & OPEN_DOMAIN;
+            if counted_in > 0 {
+                let computes = u64::from(context.open_in & OPEN_COMPUTES != 0);
+                open[counted_in as usize - 1] += 1 | computes << abi::ballast_open_bits_BALLAST_COMPUTING_SHIFT;
+                hogs[counted_in as usize - 1] += u64::from(context.open_in & OPEN_IS_HOG != 0);
             }
+            self.check_counted_open(task, counted_in);
         }
         self.check_rows_used();
         for (domain, count) in (0u32..).zip(aside) {
