@@ -43,22 +43,22 @@ static __always_inline void enter_state(struct ballast_row *row, u32 state, u64 
  * Where no CPU idles, the kernel's search for one is most of a wake-up's cost: with a
  * count nobody has to search.
  */
-static __always_inline void count_idle(const struct ballast_cpu *cpu, s32 more)
+static __always_inline void count_idle(const struct ballast_cpu *cpu,
+				       struct ballast_domain *domain, s32 more)
 {
-	struct ballast_domain *domain = domain_at(cpu->domain);
 	struct ballast_node *node = node_at(cpu->node);
 
-	if (domain)
-		__sync_fetch_and_add(&domain->nr_idle, more);
+	__sync_fetch_and_add(&domain->nr_idle, more);
 	if (node)
 		__sync_fetch_and_add(&node->nr_idle, more);
 }
 
 /*
- * @cpu begins or ceases to idle. The patrol may say so too, so whoever swaps the time
+ * @cpu, of @domain, begins or ceases to idle. The patrol may say so too, so whoever swaps the time
  * counts. A reader in between misses a spell of idleness once.
  */
-static __always_inline void note_idle(struct ballast_cpu *cpu, bool idle, u64 now)
+static __always_inline void note_idle(struct ballast_cpu *cpu, struct ballast_domain *domain,
+				      bool idle, u64 now)
 {
 	u64 since_ns = cpu->idle_since_ns;
 
@@ -67,7 +67,7 @@ static __always_inline void note_idle(struct ballast_cpu *cpu, bool idle, u64 no
 	if (__sync_val_compare_and_swap(&cpu->idle_since_ns, since_ns, idle ? now ?: 1 : 0) !=
 	    since_ns)
 		return;
-	count_idle(cpu, idle ? 1 : -1);
+	count_idle(cpu, domain, idle ? 1 : -1);
 	if (!idle)
 		cpu->idle_ns += elapsed_ns(since_ns, now);
 }

@@ -333,7 +333,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	if (tctx)
 		keep(prev, tctx, cpu, true, now);
 	else
-		steal(cpu_id, now);
+		steal(cpu_id, cpu, domain, now);
 }
 
 /* A CPU is marked idle at most so long after it looked for tasks in its siblings' queues. */
@@ -353,7 +353,7 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 	if (!domain)
 		return;
 	/* One that is offline idles too, but is no CPU to wake. */
-	note_idle(cpu, idle && (cpu->flags & BALLAST_CPU_ONLINE), now);
+	note_idle(cpu, domain, idle && (cpu->flags & BALLAST_CPU_ONLINE), now);
 	if (!idle)
 		return;
 	if (somebody_waits_for(cpu_id, cpu, domain) ||
@@ -363,16 +363,19 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 
 void BPF_STRUCT_OPS(ballast_tick, struct task_struct *p)
 {
-	struct ballast_cpu *cpu = cpu_at(bpf_get_smp_processor_id());
+	u32 cpu_id = bpf_get_smp_processor_id();
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct ballast_domain *domain;
 	u64 now = scx_bpf_now();
 
-	if (!cpu || cpu->domain >= nr_domains)
+	domain = cpu ? domain_at(cpu->domain) : NULL;
+	if (!domain)
 		return;
 	/* Nobody said so if it ceased to idle before this scheduler came. */
-	note_idle(cpu, false, now);
-	check_queue(cpu->domain, now);
-	share_own_queue(bpf_get_smp_processor_id());
-	yield_to_brief(p, bpf_get_smp_processor_id(), cpu, now);
+	note_idle(cpu, domain, false, now);
+	check_queue(domain, cpu->domain, now);
+	share_own_queue(cpu_id, cpu, domain);
+	yield_to_brief(p, cpu_id, cpu, domain, now);
 	check_daemon(now);
 }
 
@@ -525,13 +528,15 @@ static __always_inline void restart_for(s32 cpu)
 void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct ballast_domain *domain;
 
-	if (!cpu || cpu->domain >= nr_domains) {
+	domain = cpu ? domain_at(cpu->domain) : NULL;
+	if (!domain) {
 		restart_for(cpu_id);
 		return;
 	}
 	/* It may idle already, unsaid. One that does not idle says so at its next tick. */
-	note_idle(cpu, true, scx_bpf_now());
+	note_idle(cpu, domain, true, scx_bpf_now());
 	__sync_fetch_and_or(&cpu->flags, BALLAST_CPU_ONLINE);
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
@@ -541,12 +546,14 @@ void BPF_STRUCT_OPS(ballast_cpu_online, s32 cpu_id)
 void BPF_STRUCT_OPS(ballast_cpu_offline, s32 cpu_id)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	struct ballast_domain *domain;
 	u64 now = scx_bpf_now();
 
-	if (!cpu || cpu->domain >= nr_domains)
+	domain = cpu ? domain_at(cpu->domain) : NULL;
+	if (!domain)
 		return;
 	__sync_fetch_and_and(&cpu->flags, ~BALLAST_CPU_ONLINE);
-	note_idle(cpu, false, now);
+	note_idle(cpu, domain, false, now);
 	mask_cpu(cpu_id, cpu);
 	count_online(cpu->domain);
 	drain_cpu_queue(cpu_id);
@@ -588,7 +595,8 @@ static s32 create_queues(u64 now)
 		cpu = cpu_at(id);
 		if (!cpu)
 			return -ENOENT;
-		if (cpu->domain >= nr_domains)
+		domain = domain_at(cpu->domain);
+		if (!domain)
 			continue;
 		ret = create_queue(CPU_DSQ(id), cpu->node);
 		if (ret)
@@ -596,7 +604,7 @@ static s32 create_queues(u64 now)
 		cpu->clock.rate = 1024;
 		/* Those that do not idle say so at their next tick. */
 		if (cpu->flags & BALLAST_CPU_ONLINE)
-			note_idle(cpu, true, now);
+			note_idle(cpu, domain, true, now);
 	}
 	return 0;
 }

@@ -153,7 +153,8 @@ static __always_inline void patrol_cpus(u64 now)
 		if (id >= nr_cpu_ids)
 			break;
 		cpu = cpu_at(id);
-		if (!cpu || cpu->domain >= nr_domains)
+		domain = cpu ? domain_at(cpu->domain) : NULL;
+		if (!domain)
 			continue;
 		if (cpu->flags & BALLAST_CPU_ONLINE) {
 			/*
@@ -161,11 +162,10 @@ static __always_inline void patrol_cpus(u64 now)
 			 * this scheduler, as it does around a suspend.
 			 */
 			if (bpf_cpumask_test_cpu(id, idle))
-				note_idle(cpu, true, now);
+				note_idle(cpu, domain, true, now);
 			recall_stragglers(CPU_DSQ(id), CLOCK_OF_CPU | id, now);
 			/* Should a call have gone unheard: nothing may come to repeat it. */
-			domain = domain_at(cpu->domain);
-			if (domain && somebody_waits_for(id, cpu, domain))
+			if (somebody_waits_for(id, cpu, domain))
 				scx_bpf_kick_cpu(id, SCX_KICK_IDLE);
 			continue;
 		}

@@ -187,16 +187,14 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 
 /* Whether there is such a one in the CPU's queue or the domain's. */
 static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast_cpu *cpu,
-						u64 margin_ns, u64 now)
+						const struct ballast_domain *domain, u64 margin_ns,
+						u64 now)
 {
-	struct ballast_domain *domain = domain_at(cpu->domain);
 	s32 waiting;
 
 	if (is_waited_for(cpu_id, cpu) &&
 	    is_overdue(CPU_DSQ(cpu_id), cpu, true, margin_ns, now))
 		return true;
-	if (!domain)
-		return false;
 	/* If all that wait compute, nobody is; among many that are no hogs, turns come soon. */
 	waiting = nr_open(domain) + domain->nr_aside - domain->nr_hogs;
 	return nr_open(domain) > nr_computing(domain) && waiting <= (s32)domain->nr_online &&
@@ -211,9 +209,13 @@ static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast
 static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
 				     const struct ballast_cpu *cpu, u64 now)
 {
+	u64 margin_ns = is_hog(burst_of(tctx)) ? 0 : preempt_margin_ns;
+	struct ballast_domain *domain;
+
 	if (!tctx->slice_used_ns || !computes(burst_of(tctx)) || fifo_sched)
 		return;
-	if (somebody_is_overdue(cpu_id, cpu, is_hog(burst_of(tctx)) ? 0 : preempt_margin_ns, now))
+	domain = domain_at(cpu->domain);
+	if (domain && somebody_is_overdue(cpu_id, cpu, domain, margin_ns, now))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 }
 
@@ -222,11 +224,12 @@ static __always_inline void make_way(const struct task_ctx *tctx, u32 cpu_id,
  * else wait for its end.
  */
 static __always_inline void yield_to_brief(struct task_struct *p, u32 cpu_id,
-					   const struct ballast_cpu *cpu, u64 now)
+					   const struct ballast_cpu *cpu,
+					   const struct ballast_domain *domain, u64 now)
 {
 	if (fifo_sched || is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
 		return;
-	if (somebody_is_overdue(cpu_id, cpu, preempt_margin_ns, now))
+	if (somebody_is_overdue(cpu_id, cpu, domain, preempt_margin_ns, now))
 		scx_bpf_task_set_slice(p, 0);
 }
 

@@ -22,13 +22,12 @@ static __always_inline u64 patience(u64 bound_ns)
 }
 
 /* Take a task that is confined, but not to one CPU, from the queue of a sibling. */
-static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_cpu *cpu)
+static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_domain *domain)
 {
-	struct ballast_domain *domain = domain_at(cpu->domain);
 	struct ballast_cpu *other;
 	u32 i, sibling;
 
-	if (!domain || !domain->nr_aside)
+	if (!domain->nr_aside)
 		return false;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		sibling = nth_cpu(domain, i);
@@ -66,27 +65,33 @@ static __always_inline bool steal_in_node(u32 node_id, u32 own, u32 threshold, u
 					  u64 now)
 {
 	struct ballast_node *node = node_at(node_id);
-	u32 i, victim;
+	u32 i, victim, next;
 
 	if (!node || !node->nr_domains)
 		return false;
+	/* As most have: a loop would cost several times the look. */
+	if (node->nr_domains == 1)
+		return node->first_domain != own &&
+		       steal_from(node->first_domain, threshold, bound_ns, now);
+	next = (own + 1) % node->nr_domains;
 	bpf_for(i, 0, STEAL_SCAN_MAX) {
 		if (i >= node->nr_domains)
 			break;
-		victim = node->first_domain + (own + 1 + i) % node->nr_domains;
+		victim = node->first_domain + next;
+		next = next + 1 < node->nr_domains ? next + 1 : 0;
 		if (victim != own && steal_from(victim, threshold, bound_ns, now))
 			return true;
 	}
 	return false;
 }
 
-/* @cpu has nothing to do: help somebody, nearest first. */
-static __noinline void steal(s32 cpu_id, u64 now)
+/* @cpu, of @domain, has nothing to do: help somebody, nearest first. */
+static __noinline void steal(s32 cpu_id, const struct ballast_cpu *cpu,
+			     const struct ballast_domain *domain, u64 now)
 {
-	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	u32 i;
 
-	if (!cpu || steal_in_domain(cpu_id, cpu) || !greedy_threshold)
+	if (!cpu || !domain || steal_in_domain(cpu_id, domain) || !greedy_threshold)
 		return;
 	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold, patience(steal_after_node_ns),
 			  now)) {
@@ -154,15 +159,17 @@ static __always_inline bool wake_sibling(const struct ballast_domain *domain,
 	return false;
 }
 
-/* @cpu_id is busy: wake a sibling that idles and may take one of the first of its own queue. */
-static __noinline void share_own_queue(u32 cpu_id)
+/*
+ * @cpu_id, of @domain, is busy: wake a sibling that idles and may take one of the first of its
+ * own queue.
+ */
+static __always_inline void share_own_queue(u32 cpu_id, const struct ballast_cpu *cpu,
+					    const struct ballast_domain *domain)
 {
-	struct ballast_cpu *cpu = cpu_at(cpu_id);
-	struct ballast_domain *domain = cpu ? domain_at(cpu->domain) : NULL;
 	struct task_struct *p;
 	u32 seen = 0;
 
-	if (!domain || !domain->nr_aside || !domain->nr_idle || !is_waited_for(cpu_id, cpu))
+	if (!domain->nr_aside || !domain->nr_idle || !is_waited_for(cpu_id, cpu))
 		return;
 	bpf_for_each(scx_dsq, p, CPU_DSQ(cpu_id), 0) {
 		if (p->nr_cpus_allowed > 1 && !is_migration_disabled(p) && wake_sibling(domain, p))
@@ -216,12 +223,8 @@ static __always_inline void note_empty(struct ballast_domain *domain, u32 domain
 }
 
 /* Every tick of a busy CPU: keep the age of its queue true and call for help. */
-static __always_inline void check_queue(u32 domain_id, u64 now)
+static __always_inline void check_queue(struct ballast_domain *domain, u32 domain_id, u64 now)
 {
-	struct ballast_domain *domain = domain_at(domain_id);
-
-	if (!domain)
-		return;
 	/* Their own CPU may be taken by a class above ours, and see no tick. */
 	if (domain->nr_aside && domain->nr_idle)
 		kick_idle_in(domain_mask(domain_id));

@@ -187,9 +187,11 @@ static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
 		from = clock_at(tctx->clock);
 		if (from)
 			vruntime = to->vtime + (vruntime - from->vtime);
-		ahead = to->vtime + most_ahead_elsewhere(tctx->weight);
-		if (!((id | tctx->clock) & CLOCK_OF_CPU) && time_before(ahead, vruntime))
-			vruntime = ahead;
+		if (!((id | tctx->clock) & CLOCK_OF_CPU)) {
+			ahead = to->vtime + most_ahead_elsewhere(tctx->weight);
+			if (time_before(ahead, vruntime))
+				vruntime = ahead;
+		}
 	}
 	return clamp_vruntime(to, vruntime, tctx);
 }
