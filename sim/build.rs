@@ -129,7 +129,9 @@ fn bindings(out: &Path) -> Result<()> {
         .header_contents("sim.h", "#include \"types.bpf.h\"\n")
         .clang_args(["-DBALLAST_SIM", "-std=gnu11"])
         .clang_args([format!("-I{SHIM}"), format!("-I{SOURCES}")])
-        .allowlist_type("task_struct|sched_ext_ops|sim_.*|task_ctx|open_bits|scx_exit_info|bpf_cpumask")
+        .allowlist_type(
+            "task_struct|sched_ext_ops|sim_.*|task_ctx|open_bits|scx_exit_info|bpf_cpumask",
+        )
         .allowlist_type("scx_init_task_args|scx_dump_ctx|cpumask|mempolicy")
         .allowlist_var("(SCX|PF|SIM)_.*")
         .derive_default(true)

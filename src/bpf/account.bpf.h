@@ -43,8 +43,8 @@ static __always_inline void enter_state(struct ballast_row *row, u32 state, u64 
  * Where no CPU idles, the kernel's search for one is most of a wake-up's cost: with a
  * count nobody has to search.
  */
-static __always_inline void count_idle(const struct ballast_cpu *cpu,
-				       struct ballast_domain *domain, s32 more)
+static __always_inline void count_idle(const struct ballast_cpu *cpu, struct ballast_domain *domain,
+				       s32 more)
 {
 	struct ballast_node *node = node_at(cpu->node);
 

@@ -76,9 +76,9 @@ s32 BPF_STRUCT_OPS(ballast_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 		if (cpu >= 0)
 			goto direct;
 	}
-	cpu = find_idle_cpu(p, prev_cpu, wake_flags, home);
+	cpu = find_idle_cpu(p, prev_cpu, wake_flags, home, now);
 	if (cpu < 0) {
-		cpu = preempt_for(p, tctx, row, home);
+		cpu = preempt_for(p, tctx, row, home, now);
 		if (cpu < 0)
 			return busy_cpu_in(p, prev_cpu, home);
 		enq_flags = SCX_ENQ_PREEMPT;

@@ -47,7 +47,7 @@ static __always_inline bool past_capacity(const struct ballast_domain *domain, u
  * node, then other nodes by distance. Returns the CPU, or a negative number.
  */
 static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu,
-				    u64 wake_flags, u32 domain_id)
+				    u64 wake_flags, u32 domain_id, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	struct ballast_node *node;
@@ -74,7 +74,7 @@ static __noinline s32 find_idle_cpu(struct task_struct *p __arg_trusted, s32 pre
 			return cpu;
 		}
 	}
-	if (!direct_greedy_numa && !past_capacity(domain, scx_bpf_now()))
+	if (!direct_greedy_numa && !past_capacity(domain, now))
 		return -EBUSY;
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)

@@ -97,7 +97,7 @@ static __always_inline bool claim(const struct victim *victim, bool brief)
  * Returns the CPU, or a negative number.
  */
 static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
-				       struct ballast_row *row, u32 home)
+				       struct ballast_row *row, u32 home, u64 now)
 {
 	struct ballast_domain *domain = domain_at(home);
 	struct task_struct *head;
@@ -122,7 +122,7 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 		if (!other || !computes(burst_of(other)))
 			return -EBUSY;
 	}
-	if (!find_victim(home, scx_bpf_task_cpu(p), key, scx_bpf_now(), &victim))
+	if (!find_victim(home, scx_bpf_task_cpu(p), key, now, &victim))
 		return -EBUSY;
 	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
 }
@@ -192,8 +192,7 @@ static __always_inline bool somebody_is_overdue(u32 cpu_id, const struct ballast
 {
 	s32 waiting;
 
-	if (is_waited_for(cpu_id, cpu) &&
-	    is_overdue(CPU_DSQ(cpu_id), cpu, true, margin_ns, now))
+	if (is_waited_for(cpu_id, cpu) && is_overdue(CPU_DSQ(cpu_id), cpu, true, margin_ns, now))
 		return true;
 	/* If all that wait compute, nobody is; among many that are no hogs, turns come soon. */
 	waiting = nr_open(domain) + domain->nr_aside - domain->nr_hogs;

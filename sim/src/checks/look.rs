@@ -363,7 +363,8 @@ impl World {
             let counted_in = context.open_in & OPEN_DOMAIN;
             if counted_in > 0 {
                 let computes = u64::from(context.open_in & OPEN_COMPUTES != 0);
-                open[counted_in as usize - 1] += 1 | computes << abi::ballast_open_bits_BALLAST_COMPUTING_SHIFT;
+                open[counted_in as usize - 1] +=
+                    1 | computes << abi::ballast_open_bits_BALLAST_COMPUTING_SHIFT;
                 hogs[counted_in as usize - 1] += u64::from(context.open_in & OPEN_IS_HOG != 0);
             }
             self.check_counted_open(task, counted_in);
