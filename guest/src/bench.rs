@@ -7,6 +7,7 @@ mod contender;
 mod cost;
 mod fairness;
 mod latency;
+mod quiet;
 mod throughput;
 mod trace;
 
@@ -98,6 +99,7 @@ impl Bench<'_> {
 pub fn run(plan: &Plan) -> Result<()> {
     let machine = Machine::read()?;
     about(plan, &machine)?;
+    quiet::await_quiet()?;
     for turn in plan.turns.0..=plan.turns.1 {
         for contender in &plan.contenders {
             println!("turn {turn} of {}: {}", plan.turns.1, contender.name());

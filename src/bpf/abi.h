@@ -137,8 +137,8 @@ struct ballast_domain {
 	ballast_u64 nr_aside;
 	/* when one last joined them */
 	ballast_u64 joined_aside_ns;
-	/* tasks put into its queue that have not run since; from BALLAST_COMPUTING_SHIFT
-	 * on those of them that would use up their slices */
+	/* tasks put into its queue, or to be moved there, that have not run since; from
+	 * BALLAST_COMPUTING_SHIFT on those of them that would use up their slices */
 	ballast_u64 nr_open;
 	/* likewise those that will not sleep soon */
 	ballast_u64 nr_hogs;
@@ -171,6 +171,8 @@ struct ballast_cpu {
 	ballast_u64 confined_vtime;
 	/* the sum of their weights while they are runnable */
 	ballast_u64 confined_weight;
+	/* the latest time known there: the run queue's clock may be behind */
+	ballast_u64 now_ns;
 	/* key under which the running task would queue now; 0: nothing to preempt */
 	ballast_u64 running_key;
 	ballast_u64 running_since_ns;

@@ -41,7 +41,7 @@ int ballast_beat(struct ballast_beat_args *args)
 SEC("syscall")
 int ballast_apply_queued(struct ballast_apply_args *args)
 {
-	u32 source = args->domain, moved = 0, target, counted;
+	u32 source = args->domain, moved = 0, target;
 	struct ballast_row *row;
 	struct task_ctx *tctx;
 	struct task_struct *p;
@@ -60,17 +60,15 @@ int ballast_apply_queued(struct ballast_apply_args *args)
 		target = home_domain(p, tctx, row);
 		if (target == source || !covers_domain(p, tctx, row, target))
 			continue;
-		counted = rejoin_open(tctx, target);
-		if (!counted)
+		if (!join_moved(tctx, target))
 			continue;
 		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
 		note_arrival(target, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, key);
-		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(target), 0)) {
-			moved++;
-			call_help(target, now);
-		}
-		count_open(counted, false);
+		if (!scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(target), 0))
+			continue;
+		moved++;
+		call_help(target, now);
 	}
 	bpf_rcu_read_unlock();
 	args->moved = moved;

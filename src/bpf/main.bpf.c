@@ -256,6 +256,7 @@ static __always_inline struct task_ctx *keepable(struct task_struct *prev)
 static __always_inline void note_running(struct ballast_cpu *cpu, const struct task_struct *p,
 					 const struct task_ctx *tctx, u64 now)
 {
+	cpu->now_ns = now;
 	cpu->running_since_ns = now;
 	cpu->running_burst_ns = burst_of(tctx);
 	cpu->running_weight = tctx->weight;
@@ -303,14 +304,15 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
-	u64 now = rq_clock_ns(cpu_id);
 	struct ballast_domain *domain;
 	struct own_queues keys;
 	struct task_ctx *tctx;
+	u64 now;
 
 	domain = cpu ? domain_at(cpu->domain) : NULL;
 	if (!domain)
 		return;
+	now = now_on(cpu, cpu_id);
 	domain->looked_ns = now;
 	tctx = keepable(prev);
 	look(&keys, cpu_id, cpu, domain, tctx);
@@ -346,12 +348,13 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
-	u64 now = rq_clock_ns(cpu_id);
 	struct ballast_domain *domain;
+	u64 now;
 
 	domain = cpu ? domain_at(cpu->domain) : NULL;
 	if (!domain)
 		return;
+	now = now_on(cpu, cpu_id);
 	/* One that is offline idles too, but is no CPU to wake. */
 	note_idle(cpu, domain, idle && (cpu->flags & BALLAST_CPU_ONLINE), now);
 	if (!idle)
@@ -416,10 +419,12 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
-	u64 now = rq_clock_ns(cpu_id);
+	u64 now;
 
 	if (!cpu || !tctx)
 		return;
+	/* How long it took to wake the CPU is asked more exactly. */
+	now = tctx->sent_idle_ns ? scx_bpf_now() : now_on(cpu, cpu_id);
 	leave_counts(tctx);
 	row = row_at(tctx->slot);
 	/*
@@ -460,8 +465,10 @@ void BPF_STRUCT_OPS(ballast_stopping, struct task_struct *p, bool runnable)
 	u64 now = scx_bpf_now();
 	struct ballast_row *row;
 
-	if (cpu)
+	if (cpu) {
 		cpu->running_key = 0;
+		cpu->now_ns = now;
+	}
 	if (!tctx)
 		return;
 	charge_confined(tctx, charge(tctx, now));

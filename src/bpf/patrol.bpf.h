@@ -75,7 +75,7 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 	struct task_struct *p;
 	struct task_ctx *tctx;
 	struct ballast_cpu *cpu;
-	u32 target, refuge, counted;
+	u32 target, refuge;
 	u64 key;
 
 	if (!domain || scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) <= 0 ||
@@ -90,20 +90,17 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 		if (!cpu)
 			continue;
 		target = cpu->domain;
-		if (!covers_domain(p, tctx, row_at(tctx->slot), target)) {
+		if (!covers_domain(p, tctx, row_at(tctx->slot), target) ||
+		    !join_moved(tctx, target)) {
 			/* No queue there is for it, and it has waited enough. */
 			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | refuge, 0);
 			continue;
 		}
-		counted = rejoin_open(tctx, target);
-		if (!counted)
-			continue;
 		key = fifo_sched ? now : vruntime_under(tctx, target) + request_vtime(tctx);
 		note_arrival(target, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, key);
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, DOMAIN_DSQ(target), 0))
 			call_help(target, now);
-		count_open(counted, false);
 	}
 }
 

@@ -166,7 +166,7 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 	if (!should_make_way(cpu, key, preempt_margin_ns, now))
 		return false;
 	domain = domain_at(cpu->domain);
-	if (domain && may_be_open(domain) && !key_before(key, head_key(DOMAIN_DSQ(cpu->domain))))
+	if (domain && may_hold_tasks(domain) && !key_before(key, head_key(DOMAIN_DSQ(cpu->domain))))
 		return false;
 	return claim(&victim, false);
 }

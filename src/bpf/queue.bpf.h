@@ -95,9 +95,9 @@ static __always_inline u32 nr_open(const struct ballast_domain *domain)
 
 /*
  * Whether somebody may wait in @domain's queue. False is certain: a task is counted before it
- * queues, and until it runs.
+ * queues there, or is moved there, and until it runs.
  */
-static __always_inline bool may_be_open(const struct ballast_domain *domain)
+static __always_inline bool may_hold_tasks(const struct ballast_domain *domain)
 {
 	return (u32)domain->nr_open;
 }
@@ -108,24 +108,30 @@ static __always_inline u32 nr_computing(const struct ballast_domain *domain)
 	return domain->nr_open >> BALLAST_COMPUTING_SHIFT;
 }
 
-/* Count one in the domain that @open_in names, or count it no longer. */
-static __always_inline void count_open(u32 open_in, bool more)
+/* Count one like @open_in in @domain_id, or count it no longer. */
+static __always_inline void count_open(u32 domain_id, u64 open_in, bool joins)
 {
-	struct ballast_domain *domain = domain_at((open_in & OPEN_DOMAIN) - 1);
 	u64 amount = 1 + (open_in & OPEN_COMPUTES ? ONE_COMPUTING : 0);
+	struct ballast_domain *domain = domain_at(domain_id);
 
 	if (!domain)
 		return;
-	__sync_fetch_and_add(&domain->nr_open, more ? amount : -amount);
+	__sync_fetch_and_add(&domain->nr_open, joins ? amount : -amount);
 	if (open_in & OPEN_IS_HOG)
-		__sync_fetch_and_add(&domain->nr_hogs, more ? 1 : -1);
+		__sync_fetch_and_add(&domain->nr_hogs, joins ? 1 : -1);
+}
+
+/* The domain that @open_in counts one in as well, since it was to be moved there, + 1. */
+static __always_inline u32 moved_in(u64 open_in)
+{
+	return (open_in >> OPEN_MOVED_SHIFT) & OPEN_DOMAIN;
 }
 
 /* @tctx waits no longer in a domain's queue. */
 static __always_inline void leave_open(struct task_ctx *tctx)
 {
 	struct ballast_cpu *cpu;
-	u32 open_in;
+	u64 open_in;
 
 	if (tctx->near_cpu) {
 		cpu = cpu_at(tctx->near_cpu - 1);
@@ -134,10 +140,12 @@ static __always_inline void leave_open(struct task_ctx *tctx)
 		tctx->near_cpu = 0;
 	}
 	if (tctx->open_in) {
-		/* The daemon may be about to count it elsewhere. */
+		/* Somebody may be about to move it. */
 		open_in = __sync_lock_test_and_set(&tctx->open_in, 0);
 		if (open_in)
-			count_open(open_in, false);
+			count_open((open_in & OPEN_DOMAIN) - 1, open_in, false);
+		if (moved_in(open_in))
+			count_open(moved_in(open_in) - 1, open_in, false);
 	}
 }
 
@@ -149,7 +157,7 @@ static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 dom
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	u64 burst_ns = burst_of(tctx);
-	u32 open_in = domain_id + 1;
+	u64 open_in = domain_id + 1;
 
 	if (cpu && cpu->domain == domain_id) {
 		__sync_fetch_and_add(&cpu->nr_near, 1);
@@ -159,27 +167,29 @@ static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 dom
 		open_in |= OPEN_COMPUTES;
 	if (is_hog(burst_ns))
 		open_in |= OPEN_IS_HOG;
-	count_open(open_in, true);
+	count_open(domain_id, open_in, true);
 	tctx->open_in = open_in;
 }
 
 /*
  * @tctx, which waits in a domain's queue, is about to be moved to that of @domain_id: count it
- * there too. Returns what is to be counted no longer once it has been moved, 0 if it waits no
- * more.
+ * there too. Where it was it stays counted: the move may fail, if it has been taken or has
+ * queued anew meanwhile. False if it waits no longer, or is being moved elsewhere.
  */
-static __always_inline u32 rejoin_open(struct task_ctx *tctx, u32 domain_id)
+static __always_inline bool join_moved(struct task_ctx *tctx, u32 domain_id)
 {
-	u32 from = tctx->open_in;
-	u32 to = (from & ~OPEN_DOMAIN) | (domain_id + 1);
+	u64 open_in = *(volatile u64 *)&tctx->open_in;
+	u64 moved = open_in | (u64)(domain_id + 1) << OPEN_MOVED_SHIFT;
 
-	if (!from)
-		return 0;
-	count_open(to, true);
-	if (__sync_val_compare_and_swap(&tctx->open_in, from, to) == from)
-		return from;
-	count_open(to, false);
-	return 0;
+	if ((open_in & OPEN_DOMAIN) == domain_id + 1 || moved_in(open_in) == domain_id + 1)
+		return true;
+	if (!open_in || moved_in(open_in))
+		return false;
+	count_open(domain_id, open_in, true);
+	if (__sync_val_compare_and_swap(&tctx->open_in, open_in, moved) == open_in)
+		return true;
+	count_open(domain_id, open_in, false);
+	return false;
 }
 
 /* @tctx waits no longer. */
@@ -266,7 +276,7 @@ static __always_inline void note_arrival(u32 domain_id, u64 now)
 
 	if (!domain)
 		return;
-	/* It is counted itself. */
+	/* The one that arrives is counted already. */
 	if (!domain->queued_since_ns || (u32)domain->nr_open <= 1 ||
 	    !scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)))
 		domain->queued_since_ns = now ?: 1;
@@ -376,7 +386,7 @@ static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_
 					       const struct ballast_domain *domain)
 {
 	return is_waited_for(cpu_id, cpu) ||
-	       (may_be_open(domain) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0);
+	       (may_hold_tasks(domain) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(cpu->domain)) > 0);
 }
 
 /*
@@ -392,7 +402,7 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	struct task_struct *p;
 	struct task_ctx *tctx;
 
-	if (!may_be_open(domain))
+	if (!may_hold_tasks(domain))
 		keys->open_key = NO_KEY;
 	else
 		keys->open_key = cpu_waits || may_go_on ? head_key(DOMAIN_DSQ(cpu->domain)) : 0;
@@ -566,7 +576,7 @@ static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu,
 static __always_inline bool take_open(s32 cpu_id, const struct ballast_cpu *cpu,
 				      const struct ballast_domain *domain)
 {
-	if (!may_be_open(domain))
+	if (!may_hold_tasks(domain))
 		return false;
 	if (!take_near(cpu_id, cpu, domain) &&
 	    !scx_bpf_dsq_move_to_local(DOMAIN_DSQ(cpu->domain), 0))

@@ -27,8 +27,10 @@ enum ballast_mempolicy {
 #define BALLAST_SCHED_IDLE 5
 
 /*
- * The time at which @cpu's run queue, which is locked, was last brought up to date: now, but
- * for the lock. scx_bpf_now() reads the clock anew while the kernel picks the next task.
+ * When @cpu's run queue, which is locked, was last brought up to date: as a rule, as the kernel
+ * began to look for the next task, when scx_bpf_now() would read the clock anew. But a wake-up
+ * that makes the CPU do so may have it leave that out: the time is that of the wake-up then,
+ * and may be that of the last tick.
  */
 static __always_inline u64 rq_clock_ns(s32 cpu)
 {
@@ -37,7 +39,8 @@ static __always_inline u64 rq_clock_ns(s32 cpu)
 #else
 	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
 
-	return rq ? rq->clock : 0;
+	/* Before 6.14 all else is by another clock. */
+	return rq && bpf_ksym_exists(scx_bpf_now) ? rq->clock : scx_bpf_now();
 #endif
 }
 

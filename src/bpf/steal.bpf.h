@@ -55,6 +55,8 @@ static __always_inline bool steal_from(u32 domain_id, u32 threshold, u64 bound_n
 	since_ns = domain->queued_since_ns;
 	if (!since_ns || elapsed_ns(since_ns, now) < bound_ns)
 		return false;
+	if (!may_hold_tasks(domain))
+		return false;
 	if (threshold > 1 && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) < threshold)
 		return false;
 	return scx_bpf_dsq_move_to_local(DOMAIN_DSQ(domain_id), 0);
@@ -91,7 +93,7 @@ static __noinline void steal(s32 cpu_id, const struct ballast_cpu *cpu,
 {
 	u32 i;
 
-	if (!cpu || !domain || steal_in_domain(cpu_id, domain) || !greedy_threshold)
+	if (steal_in_domain(cpu_id, domain) || !greedy_threshold)
 		return;
 	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold, patience(steal_after_node_ns),
 			  now)) {
@@ -218,7 +220,7 @@ static __always_inline void note_empty(struct ballast_domain *domain, u32 domain
 	if (!domain->queued_since_ns)
 		return;
 	domain->queued_since_ns = 0;
-	if (may_be_open(domain) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)))
+	if (may_hold_tasks(domain) && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)))
 		domain->queued_since_ns = now ?: 1;
 }
 
@@ -228,7 +230,7 @@ static __always_inline void check_queue(struct ballast_domain *domain, u32 domai
 	/* Their own CPU may be taken by a class above ours, and see no tick. */
 	if (domain->nr_aside && domain->nr_idle)
 		kick_idle_in(domain_mask(domain_id));
-	if (!may_be_open(domain) || !scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
+	if (!may_hold_tasks(domain) || !scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id))) {
 		domain->queued_since_ns = 0;
 		return;
 	}

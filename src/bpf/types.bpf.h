@@ -65,10 +65,12 @@ u32 rows_used;
 
 /* A task_ctx's open_in. */
 enum open_bits {
-	/* domain + 1 */
+	/* domain + 1: where it queued */
 	OPEN_DOMAIN = 0xffff,
-	OPEN_COMPUTES = 1 << 16,
-	OPEN_IS_HOG = 1 << 17,
+	/* another, where it was moved to, or was meant to be; 0: it was not */
+	OPEN_MOVED_SHIFT = 16,
+	OPEN_COMPUTES = 1ULL << 32,
+	OPEN_IS_HOG = 1ULL << 33,
 };
 
 /* What only BPF needs to know of a task. */
@@ -104,7 +106,7 @@ struct task_ctx {
 	/* CPU + 1 whose nr_near counts it; 0: none */
 	u32 near_cpu;
 	/* where nr_open counts it, and as what: see enum open_bits; 0: nowhere */
-	u32 open_in;
+	u64 open_in;
 	/* hotplug_count when whole_domain was found out */
 	u32 hotplug_seen;
 	/* may use every CPU of `domain` */

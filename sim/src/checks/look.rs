@@ -8,7 +8,7 @@ use crate::engine::task::{Role, State, Where};
 use crate::engine::{Event, NONE, Ns, TaskId, World};
 use crate::shim::{
     open_bits_OPEN_COMPUTES as OPEN_COMPUTES, open_bits_OPEN_DOMAIN as OPEN_DOMAIN,
-    open_bits_OPEN_IS_HOG as OPEN_IS_HOG, task_ctx,
+    open_bits_OPEN_IS_HOG as OPEN_IS_HOG, open_bits_OPEN_MOVED_SHIFT as OPEN_MOVED_SHIFT, task_ctx,
 };
 use scx_ballast::abi::{self, ballast_clock};
 
@@ -324,14 +324,15 @@ impl World {
     }
 
     /// Where a domain's count says so, nobody looks into its queue.
-    fn check_counted_open(&mut self, task: TaskId, counted_in: u32) {
+    fn check_counted_open(&mut self, task: TaskId, counted_in: [u64; 2]) {
         let Where::Shared { queue, .. } = self.tasks[task as usize].place else {
             return;
         };
         let id = self.queues[queue].id;
         let is_domain = id < self.checks.domain_cpus.len() as u64;
-        if is_domain && u64::from(counted_in) != id + 1 {
-            let text = format!("task {task} waits in domain {id}'s queue uncounted: {counted_in}");
+        if is_domain && !counted_in.contains(&(id + 1)) {
+            let text =
+                format!("task {task} waits in domain {id}'s queue, uncounted: {counted_in:?}");
             self.checks.fail(Check::Rows, self.now, text);
         }
     }
@@ -360,12 +361,14 @@ impl World {
             if context.near_cpu > 0 {
                 near[context.near_cpu as usize - 1] += 1;
             }
-            let counted_in = context.open_in & OPEN_DOMAIN;
-            if counted_in > 0 {
-                let computes = u64::from(context.open_in & OPEN_COMPUTES != 0);
-                open[counted_in as usize - 1] +=
+            let counted_in =
+                [0, OPEN_MOVED_SHIFT].map(|shift| context.open_in >> shift & OPEN_DOMAIN);
+            let computes = u64::from(context.open_in & OPEN_COMPUTES != 0);
+            let is_hog = u64::from(context.open_in & OPEN_IS_HOG != 0);
+            for domain in counted_in.into_iter().filter(|&domain| domain > 0) {
+                open[domain as usize - 1] +=
                     1 | computes << abi::ballast_open_bits_BALLAST_COMPUTING_SHIFT;
-                hogs[counted_in as usize - 1] += u64::from(context.open_in & OPEN_IS_HOG != 0);
+                hogs[domain as usize - 1] += is_hog;
             }
             self.check_counted_open(task, counted_in);
         }
