@@ -176,7 +176,7 @@ static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 dom
  * there too. Where it was it stays counted: the move may fail, if it has been taken or has
  * queued anew meanwhile. False if it waits no longer, or is being moved elsewhere.
  */
-static __always_inline bool join_moved(struct task_ctx *tctx, u32 domain_id)
+static __noinline bool join_moved(struct task_ctx *tctx, u32 domain_id)
 {
 	u64 open_in = *(volatile u64 *)&tctx->open_in;
 	u64 moved = open_in | (u64)(domain_id + 1) << OPEN_MOVED_SHIFT;
