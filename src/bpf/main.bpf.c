@@ -343,7 +343,8 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 
 /*
  * A task may have queued for @cpu_id, or for one of its siblings if it may take that, between
- * its last dispatch and its bit in the idle mask, when nobody would wake it: look again.
+ * its last dispatch and its bit in the idle mask, when nobody would wake it: look again. It is
+ * counted before it queues: whoever is on the way to the queue counts too.
  */
 void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 {
@@ -359,7 +360,7 @@ void BPF_STRUCT_OPS(ballast_update_idle, s32 cpu_id, bool idle)
 	note_idle(cpu, domain, idle && (cpu->flags & BALLAST_CPU_ONLINE), now);
 	if (!idle)
 		return;
-	if (somebody_waits_for(cpu_id, cpu, domain) ||
+	if (cpu->confined_weight || may_hold_tasks(domain) ||
 	    (domain->nr_aside && elapsed_ns(domain->joined_aside_ns, now) < JUST_LOOKED_NS))
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
 }
