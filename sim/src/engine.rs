@@ -239,6 +239,8 @@ pub struct World {
     pub workload: Stream,
     /// Numbers for what goes wrong.
     pub fault_stream: Stream,
+    /// The same for those of tasks that somebody means to move.
+    pub requeue_stream: Stream,
     /// Threads of the daemon.
     pub main: TaskId,
     /// Its balancer.
@@ -345,6 +347,30 @@ impl World {
         self.left_clean();
         self.charge_delay(cpu);
         result
+    }
+
+    /// What another CPU does while a program that holds no lock goes on here.
+    pub(super) fn meanwhile(&mut self, event: impl FnOnce(&mut World)) {
+        let kernel = self.object.kernel();
+        let outer = (
+            self.running,
+            self.this_cpu,
+            std::mem::take(&mut self.op_delay),
+        );
+        // SAFETY: the kernel is only written by callbacks: one is on its way further up the
+        // stack, and it does not go on before this has returned.
+        let held = unsafe {
+            let held = ((*kernel).machine, (*kernel).rcu_depth, (*kernel).masks_held);
+            ((*kernel).rcu_depth, (*kernel).masks_held) = (0, 0);
+            held
+        };
+        self.running = Running::Nothing;
+        event(self);
+        (self.running, self.this_cpu, self.op_delay) = outer;
+        // SAFETY: as above.
+        unsafe {
+            ((*kernel).machine, (*kernel).rcu_depth, (*kernel).masks_held) = held;
+        }
     }
 
     /// Check 9: a callback leaves no lock held and no mask unowned.

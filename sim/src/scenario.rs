@@ -321,6 +321,8 @@ pub struct Faults {
     pub stale_requests_per_s: f64,
     /// Share of allocations that fail.
     pub failed_allocations: f64,
+    /// Share of tasks that queue anew while the daemon means to move them.
+    pub requeues: f64,
     /// The daemon stands still: when, in seconds.
     pub stall_at_s: Option<f64>,
     /// For how long.
@@ -344,6 +346,7 @@ impl Faults {
             self.torn_rows,
             self.stale_requests_per_s,
             self.failed_allocations,
+            self.requeues,
         ];
         rates.iter().all(|&rate| rate == 0.0)
             && self.stall_at_s.is_none()

@@ -23,11 +23,12 @@ pub fn scenario(seed: u64) -> Scenario {
     let seconds = 4.0;
     let mut faults = draw.faults(1.5);
     let mut tasks = draw.tasks(&topology);
-    // Numbers of their own: seeds without groups, or without rings, stay what they were.
+    // Numbers of their own: seeds without groups, rings or requeues stay what they were.
     let mut more = Draw(Stream::new(seed, "cgroups"));
     let cgroups = more.cgroups(&topology);
     more.join(&cgroups, &mut tasks, &mut faults);
     Draw(Stream::new(seed, "rings")).linger(&mut tasks);
+    faults.requeues = Draw(Stream::new(seed, "requeues")).pick(&[0.0, 0.3]);
     let mut scenario = Scenario {
         name: format!("swarm-{seed}"),
         seconds,

@@ -150,8 +150,8 @@ static __always_inline void leave_open(struct task_ctx *tctx)
 }
 
 /*
- * @tctx, which @cpu_id is the CPU of, is about to wait in @domain_id's queue. What counts
- * it there is a hint: it stays counted until it runs, whoever takes it or moves it on.
+ * @tctx, which @cpu_id is the CPU of, is about to wait in @domain_id's queue. It stays
+ * counted until it runs, whoever takes it or moves it on.
  */
 static __always_inline void join_open(struct task_ctx *tctx, u32 cpu_id, u32 domain_id)
 {

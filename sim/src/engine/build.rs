@@ -64,6 +64,7 @@ impl World {
             faults: scenario.faults.clone(),
             workload: Stream::new(seed, "workload"),
             fault_stream: Stream::new(seed, "faults"),
+            requeue_stream: Stream::new(seed, "requeues"),
             main: NONE,
             planner: NONE,
             stalled_until: 0,

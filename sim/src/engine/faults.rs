@@ -5,7 +5,7 @@
 
 use super::cpu::Power;
 use super::task::State;
-use super::{Event, Ns, TaskId, World};
+use super::{Event, Ns, Running, TaskId, World};
 use crate::bits::CpuBits;
 use crate::trace::Kind;
 
@@ -297,6 +297,13 @@ impl World {
             && self.now > 0
             && self.now < self.quiet_from()
             && self.fault_stream.chance(self.faults.failed_allocations)
+    }
+
+    /// Whether a task queues anew while a program that holds no lock means to move it.
+    pub(super) fn requeue_fault(&mut self) -> bool {
+        self.running == Running::Unlocked
+            && self.now < self.quiet_from()
+            && self.requeue_stream.chance(self.faults.requeues)
     }
 
     /// Whether the daemon meets the next row half written.

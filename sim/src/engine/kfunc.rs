@@ -274,6 +274,9 @@ unsafe extern "C" fn iter_next(machine: *mut c_void, it: *mut sim_iter) -> *mut 
     match world.queues[index].walk(from, reverse, it.newest) {
         Some(((key, order), task)) => {
             (it.key, it.sequence, it.started) = (key, order, true);
+            if world.requeue_fault() {
+                world.meanwhile(|world| world.with_task_out(world.this_cpu, task, |_| ()));
+            }
             world.tasks[task as usize].ptr()
         }
         None => std::ptr::null_mut(),

@@ -135,6 +135,7 @@ const FAULTS: &[Key] = &[
     key("lost_kicks", Number(0.0, 1.0)),
     key("torn_rows", Number(0.0, 1.0)),
     key("failed_allocations", Number(0.0, 0.9)),
+    key("requeues", Number(0.0, 1.0)),
     key("stall_at_s", Number(0.0, LONGEST_S)),
     key("stall_for_s", Number(0.0, LONGEST_S)),
     key("restart_at_s", Number(0.0, LONGEST_S)),

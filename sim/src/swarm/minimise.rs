@@ -93,7 +93,7 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     all
 }
 
-const FAULTS: usize = 11;
+const FAULTS: usize = 12;
 
 fn fault(faults: &mut Faults, nth: usize) -> &mut f64 {
     let all: [&mut f64; FAULTS] = [
@@ -108,6 +108,7 @@ fn fault(faults: &mut Faults, nth: usize) -> &mut f64 {
         &mut faults.torn_rows,
         &mut faults.stale_requests_per_s,
         &mut faults.failed_allocations,
+        &mut faults.requeues,
     ];
     all.into_iter().nth(nth).expect("below FAULTS")
 }
