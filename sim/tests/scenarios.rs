@@ -358,3 +358,15 @@ fn bursts_waits_and_work_are_those_of_the_judged_time() {
     assert!(late.longest_wait_ms < 1.0, "{late:?}");
     assert!((late.progress - 0.25).abs() < 0.01, "{late:?}");
 }
+
+/// Domains of one CPU each go offline while tasks wait there, and half of those queue anew as
+/// somebody means to take them elsewhere: wherever they wait then, they are counted.
+#[test]
+fn those_that_queue_anew_as_they_are_moved_are_still_counted() {
+    kept(
+        "name = \"requeues\"\nseconds = 5.0\n\
+         [topology]\nnodes = 1\nllcs_per_node = 6\ncores_per_llc = 1\n\
+         [[tasks]]\nname = \"hogs\"\ncount = 60\nwork = { kind = \"spin\" }\n\
+         [faults]\nuntil_s = 4.0\nhotplug_per_s = 20.0\nrequeues = 0.5\n",
+    );
+}
