@@ -357,8 +357,8 @@ impl World {
             self.this_cpu,
             std::mem::take(&mut self.op_delay),
         );
-        // SAFETY: the kernel is only written by callbacks: one is on its way further up the
-        // stack, and it does not go on before this has returned.
+        // SAFETY: callbacks write the kernel, and whoever calls them: one is on its way further
+        // up the stack, and it does not go on before this has returned.
         let held = unsafe {
             let held = ((*kernel).machine, (*kernel).rcu_depth, (*kernel).masks_held);
             ((*kernel).rcu_depth, (*kernel).masks_held) = (0, 0);
@@ -366,6 +366,7 @@ impl World {
         };
         self.running = Running::Nothing;
         event(self);
+        self.tally.lock_wait_ns += self.op_delay;
         (self.running, self.this_cpu, self.op_delay) = outer;
         // SAFETY: as above.
         unsafe {

@@ -321,7 +321,7 @@ pub struct Faults {
     pub stale_requests_per_s: f64,
     /// Share of allocations that fail.
     pub failed_allocations: f64,
-    /// Share of tasks that queue anew while the daemon means to move them.
+    /// Share of tasks that queue anew while somebody means to move them.
     pub requeues: f64,
     /// The daemon stands still: when, in seconds.
     pub stall_at_s: Option<f64>,

@@ -171,7 +171,7 @@ struct ballast_cpu {
 	ballast_u64 confined_vtime;
 	/* the sum of their weights while they are runnable */
 	ballast_u64 confined_weight;
-	/* the latest time known there: the run queue's clock may be behind */
+	/* when its task began, or its last one stopped: the run queue's clock may be behind */
 	ballast_u64 now_ns;
 	/* key under which the running task would queue now; 0: nothing to preempt */
 	ballast_u64 running_key;

@@ -39,12 +39,6 @@ static __always_inline void enter_state(struct ballast_row *row, u32 state, u64 
 	row->since_state = (since_ns + spent_ns) << BALLAST_STATE_BITS | state;
 }
 
-/* The time on @cpu, whose run queue is locked: it never goes back to before its last task. */
-static __always_inline u64 now_on(const struct ballast_cpu *cpu, s32 cpu_id)
-{
-	return max_u64(rq_clock_ns(cpu_id), cpu->now_ns);
-}
-
 /*
  * Where no CPU idles, the kernel's search for one is most of a wake-up's cost: with a
  * count nobody has to search.

@@ -92,7 +92,7 @@ static __noinline void evacuate_domain_queue(u32 domain_id, u64 now)
 		target = cpu->domain;
 		if (!covers_domain(p, tctx, row_at(tctx->slot), target) ||
 		    !join_moved(tctx, target)) {
-			/* No queue there is for it, and it has waited enough. */
+			/* No queue there is for it, or it was moved before: it has waited enough. */
 			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | refuge, 0);
 			continue;
 		}

@@ -95,7 +95,8 @@ static __always_inline u32 nr_open(const struct ballast_domain *domain)
 
 /*
  * Whether somebody may wait in @domain's queue. False is certain: a task is counted before it
- * queues there, or is moved there, and until it runs.
+ * queues there, or is moved there, and until it runs. That a count is seen before what follows
+ * it is so on x86, where additions are ordered.
  */
 static __always_inline bool may_hold_tasks(const struct ballast_domain *domain)
 {

@@ -60,4 +60,13 @@ static __always_inline u64 max_u64(u64 a, u64 b)
 	return a > b ? a : b;
 }
 
+/*
+ * The time on @cpu, whose run queue is locked: not before its last task began or stopped, but
+ * for the skew of clocks. Whoever stops a task sets that, be it back, or it could stand still.
+ */
+static __always_inline u64 now_on(const struct ballast_cpu *cpu, s32 cpu_id)
+{
+	return max_u64(rq_clock_ns(cpu_id), cpu->now_ns);
+}
+
 #endif /* BALLAST_SCX_BPF_H */

@@ -38,6 +38,8 @@ const BOOTS: u32 = 4;
 /// Host seconds for one of the guest's: a clock that counts instructions runs slower than the
 /// host's when all CPUs are busy, and the host may be busy too.
 const SLOWNESS: u64 = 6;
+/// For so long a guest waits for the end of the boot's own work.
+const QUIET_SECS: u64 = 120;
 /// Seconds to start and stop a contender in one turn.
 const START_SECS: u64 = 60;
 /// A tool of the host's that goes into the guest where it is installed.
@@ -247,7 +249,7 @@ fn measure(
             series: parse(&place.series)?,
             topology: topology::by_name(&place.topology).map_err(anyhow::Error::msg)?,
             clock: place.clock,
-            timeout_secs: limit * left * args.schedulers.len() as u64 * SLOWNESS,
+            timeout_secs: (limit * left * args.schedulers.len() as u64 + QUIET_SECS) * SLOWNESS,
             append: String::new(),
             script: script(args, works, collector.whole_turns() + 1, turns).into_bytes(),
             files: files.clone(),

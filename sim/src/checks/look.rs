@@ -323,7 +323,7 @@ impl World {
         }
     }
 
-    /// Where a domain's count says so, nobody looks into its queue.
+    /// Where a domain counts nobody, nobody looks into its queue.
     fn check_counted_open(&mut self, task: TaskId, counted_in: [u64; 2]) {
         let Where::Shared { queue, .. } = self.tasks[task as usize].place else {
             return;

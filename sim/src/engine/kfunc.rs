@@ -275,7 +275,8 @@ unsafe extern "C" fn iter_next(machine: *mut c_void, it: *mut sim_iter) -> *mut 
         Some(((key, order), task)) => {
             (it.key, it.sequence, it.started) = (key, order, true);
             if world.requeue_fault() {
-                world.meanwhile(|world| world.with_task_out(world.this_cpu, task, |_| ()));
+                let from = world.tasks[task as usize].cpu();
+                world.meanwhile(|world| world.with_task_out(from, task, |_| ()));
             }
             world.tasks[task as usize].ptr()
         }

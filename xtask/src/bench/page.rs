@@ -18,8 +18,9 @@ const HEAD: &str = "\
 
 Written by `make bench-guest`. Contenders take turns at the same work in one boot of an
 emulated machine; every turn each of them is started afresh, with default flags. The first
-begins once the boot's own work has ended. A table comes from one boot, and only ratios
-inside it mean anything: the emulated CPUs are slow, and they share the host's.
+begins once the boot's own work has ended, or after two minutes. A table comes from one boot,
+and only ratios inside it mean anything: the emulated CPUs are slow, and they share the
+host's.
 
 - **Shares and use** are measured on the host's clock (`multi`), by the tasks' CPU clocks.
 - **Latency and work done** are measured on a clock that counts instructions (`icount`).
