@@ -420,12 +420,11 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct task_ctx *tctx = task_ctx_of(p);
 	struct ballast_row *row;
-	u64 now;
+	/* Not now_on(): to find a task may take long, and is not this one's work. */
+	u64 now = scx_bpf_now();
 
 	if (!cpu || !tctx)
 		return;
-	/* How long it took to wake the CPU is asked more exactly. */
-	now = tctx->sent_idle_ns ? scx_bpf_now() : now_on(cpu, cpu_id);
 	leave_counts(tctx);
 	row = row_at(tctx->slot);
 	/*
