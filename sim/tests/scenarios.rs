@@ -370,3 +370,51 @@ fn those_that_queue_anew_as_they_are_moved_are_still_counted() {
          [faults]\nuntil_s = 4.0\nhotplug_per_s = 20.0\nrequeues = 0.5\n",
     );
 }
+
+/// Eight hogs on eight CPUs run ahead of each other and fall behind, all of them owed at times.
+/// Who wakes for a moment and is owed more does not wait for that.
+fn beside_hogs(tasks: &str) -> Outcome {
+    kept(&format!(
+        "name = 'x'\nseconds = 4\n[topology]\nnodes = 2\ncores_per_llc = 4\n\
+         [checks]\nsteady_from_s = 1\n\
+         [[tasks]]\nname = 'hogs'\ncount = 8\nwork = {{ kind = 'spin' }}\n{tasks}"
+    ))
+}
+
+#[test]
+fn one_that_is_due_on_its_only_cpu_does_not_wait_for_a_hog() {
+    for cpu in 0..8 {
+        let outcome = beside_hogs(&format!(
+            "[[tasks]]\nname = 'timer'\ncpus = '{cpu}'\npinned = true\n\
+             work = {{ kind = 'periodic', run_us = 20, sleep_us = 1000 }}\n"
+        ));
+        let timer = &outcome.groups[1];
+        assert!(timer.longest_wait_ms < 2.0, "CPU {cpu}: {timer:?}");
+    }
+}
+
+#[test]
+fn those_that_are_due_do_not_wait_for_hogs() {
+    let outcome = beside_hogs(
+        "[[tasks]]\nname = 'workers'\ncount = 6\n\
+         work = { kind = 'periodic', run_us = 100, sleep_us = 2000, jitter_pct = 50 }\n",
+    );
+    let workers = &outcome.groups[1];
+    assert!(workers.longest_wait_ms < 1.0, "{workers:?}");
+}
+
+/// Those that take nearly their part in moments are not let past hogs for long.
+#[test]
+fn hogs_get_their_part_beside_those_that_are_brief_and_busy() {
+    let text = "name = 'x'\nseconds = 6\n[topology]\nnodes = 1\ncores_per_llc = 4\n\
+                [checks]\nsteady_from_s = 2\n\
+                [[tasks]]\nname = 'hogs'\ncount = 2\nwork = { kind = 'spin' }\n\
+                [[tasks]]\nname = 'busy'\ncount = 3\n\
+                work = { kind = 'periodic', run_us = 900, sleep_us = 100 }\n\
+                [[tasks]]\nname = 'lesser'\ncount = 3\nnice = 5\n\
+                work = { kind = 'periodic', run_us = 900, sleep_us = 100 }\n";
+    let outcome = kept(text);
+    let hogs = &outcome.groups[0];
+    let owed = hogs.entitled.expect("a steady load");
+    assert!(hogs.received > 0.95 * owed, "{hogs:?}");
+}

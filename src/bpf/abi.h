@@ -188,6 +188,8 @@ struct ballast_cpu {
 	ballast_u32 nr_near;
 	/* its task gives way to a brief one and is to go on here after that */
 	ballast_u32 interrupted;
+	/* its task is one of those confined to it */
+	ballast_u32 party_runs;
 	/* how long it has idled in all, and since when it does now; 0: it is busy */
 	ballast_u64 idle_ns;
 	ballast_u64 idle_since_ns;

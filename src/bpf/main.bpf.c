@@ -260,6 +260,8 @@ static __always_inline void note_running(struct ballast_cpu *cpu, const struct t
 	cpu->running_since_ns = now;
 	cpu->running_burst_ns = burst_of(tctx);
 	cpu->running_weight = tctx->weight;
+	cpu->party_runs = tctx->confined_cpu != 0;
+	cpu->interrupted = false;
 	/* One that goes straight back to the CPU has nobody to make way for. */
 	if (is_bound_kthread(p) || p->tgid == daemon_tgid)
 		cpu->running_key = 0;
@@ -451,7 +453,6 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	note_woken(tctx, cpu, now);
 	follow_clock(tctx, cpu_id, cpu->domain, now);
 	tctx->run_since_ns = now;
-	cpu->interrupted = false;
 	note_running(cpu, p, tctx, now);
 	make_way(tctx, cpu_id, cpu, now);
 	if (cpuperf != BALLAST_NONE)
@@ -478,7 +479,7 @@ void BPF_STRUCT_OPS(ballast_stopping, struct task_struct *p, bool runnable)
 	if (runnable)
 		return;
 	note_handed_over(tctx, now);
-	end_burst(tctx);
+	end_burst(tctx, now);
 	leave_confined(tctx);
 }
 

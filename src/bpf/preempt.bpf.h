@@ -16,7 +16,8 @@
 #define LET_BE_NS (2500ULL * 1000)
 
 /*
- * A task that has just begun is let be; one that sleeps now and then for half a slice:
+ * A task that has just begun is let be, but for a hog where one wakes that is due; one that
+ * sleeps now and then for half a slice:
  * its CPU is free soon, or it fills what somebody else empties, and the more it gets
  * done in one go the fewer switches that takes.
  */
@@ -32,6 +33,11 @@ struct victim {
 	u64 running_key;
 	/* what has become of it by now */
 	u64 key;
+	/* it must be behind this */
+	u64 least_key;
+	/* or usually run for longer than that, and not be owed more than one that is due */
+	u64 any_above_ns;
+	u64 due_key;
 	u32 cpu;
 };
 
@@ -39,11 +45,20 @@ struct victim {
 static __always_inline bool prefer(struct victim *victim, u32 cpu_id, u64 now)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
-	u64 seen = cpu ? cpu->running_key : 0, key;
+	u64 seen = cpu ? cpu->running_key : 0, burst_ns, key;
+	bool at_once;
 
-	if (!seen || is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
+	if (!seen)
+		return false;
+	burst_ns = cpu->running_burst_ns;
+	at_once = burst_ns > victim->any_above_ns && is_hog(burst_ns);
+	if (!at_once && is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
 		return false;
 	key = running_key_at(cpu, seen, now);
+	if (!time_before(victim->least_key, key) &&
+	    (burst_ns <= victim->any_above_ns ||
+	     is_owed_more(key, victim->due_key, open_may_pass())))
+		return false;
 	if (!time_before(victim->key, key))
 		return false;
 	victim->running_key = seen;
@@ -53,22 +68,30 @@ static __always_inline bool prefer(struct victim *victim, u32 cpu_id, u64 now)
 }
 
 /*
- * Find a CPU of @domain_id whose task is behind one with @key by the margin: @known_cpu,
- * whose caches that knows, else the one whose task is furthest behind.
+ * Find a CPU of @domain_id whose task is behind one with @key by the margin: @known_cpu, whose
+ * caches that knows, else the one whose task is furthest behind. If none is, one of those that
+ * @victim may be anyway.
  */
 static __noinline bool find_victim(u32 domain_id, u32 known_cpu, u64 key, u64 now,
 				   struct victim *victim)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	struct ballast_cpu *known = cpu_at(known_cpu);
+	u64 any_above_ns;
 	u32 i, cpu_id;
 
 	if (!domain || !victim)
 		return false;
-	victim->key = key + preempt_margin_ns;
+	any_above_ns = victim->any_above_ns;
+	victim->least_key = key + preempt_margin_ns;
+	victim->due_key = key;
+	victim->any_above_ns = NO_KEY;
+	victim->key = key - FAR_AHEAD;
 	victim->cpu = BALLAST_NONE;
 	if (known && known->domain == domain_id && prefer(victim, known_cpu, now))
 		return true;
+	/* If one must make way that is owed more, then the one that is owed least. */
+	victim->any_above_ns = any_above_ns;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		cpu_id = nth_cpu(domain, i);
 		if (cpu_id == BALLAST_NONE)
@@ -91,6 +114,36 @@ static __always_inline bool claim(const struct victim *victim, bool brief)
 }
 
 /*
+ * Whoever usually runs for longer than this in one go makes way for one that is @due: who
+ * computes but, where @many wait and turns come soon, only hogs.
+ */
+static __always_inline u64 victims_above_ns(bool due, bool many)
+{
+	if (!due)
+		return NO_KEY;
+	return many ? HOG_NS : slice_ns / 2;
+}
+
+/*
+ * @tctx waits first in the queue of @domain_id, under @key, since no CPU was free for it as it
+ * woke: if it is due, have one fetch it now.
+ */
+static __always_inline void fetch_first(u32 domain_id, const struct task_ctx *tctx, u64 key,
+					bool many, u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	struct victim victim;
+
+	if (!domain || !is_due(tctx, &domain->clock, tctx->vruntime))
+		return;
+	victim.any_above_ns = victims_above_ns(true, many);
+	if (!find_victim(domain_id, BALLAST_NONE, key, now, &victim) || !claim(&victim, true))
+		return;
+	scx_bpf_kick_cpu(victim.cpu, SCX_KICK_PREEMPT);
+	count(BALLAST_STAT_PREEMPTIONS);
+}
+
+/*
  * No CPU of @home is idle: claim one for @p, which wakes there, whose task it
  * may preempt. It goes there directly: by way of the queue another CPU's turn
  * would be spent on fetching it. So it must be the one that should run next.
@@ -100,28 +153,33 @@ static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *t
 				       struct ballast_row *row, u32 home, u64 now)
 {
 	struct ballast_domain *domain = domain_at(home);
-	struct task_struct *head;
+	bool many, due, goes_first, first_computes;
+	struct task_struct *first;
 	struct task_ctx *other;
 	struct victim victim;
-	bool many;
-	u64 key;
+	u64 vruntime, key;
 
 	if (fifo_sched || !domain || !covers_domain(p, tctx, row, home))
 		return -EBUSY;
-	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
 	many = many_wait(domain);
-	if (many && !nr_computing(domain))
-		return -EBUSY;
 	take_charged_weight(tctx, row);
-	key = vruntime_under(tctx, home) + request_vtime(tctx);
-	head = nr_open(domain) ? __COMPAT_scx_bpf_dsq_peek(DOMAIN_DSQ(home)) : NULL;
-	if (head && !time_before(key, head->scx.dsq_vtime))
+	vruntime = vruntime_under(tctx, home);
+	due = is_due(tctx, &domain->clock, vruntime);
+	/* Wakers and those they wake: let them run in turn, and find more to do each time. */
+	if (many && !due && !nr_computing(domain))
 		return -EBUSY;
-	if (many) {
-		other = head ? task_ctx_of(head) : NULL;
-		if (!other || !computes(burst_of(other)))
-			return -EBUSY;
+	key = vruntime + request_vtime(tctx);
+	first = nr_open(domain) ? __COMPAT_scx_bpf_dsq_peek(DOMAIN_DSQ(home)) : NULL;
+	other = first ? task_ctx_of(first) : NULL;
+	first_computes = other && computes(burst_of(other));
+	goes_first = !first || time_before(key, first->scx.dsq_vtime);
+	if (!goes_first && other && !first_computes) {
+		fetch_first(home, other, first->scx.dsq_vtime, many, now);
+		return -EBUSY;
 	}
+	if (!due && (!goes_first || (many && !first_computes)))
+		return -EBUSY;
+	victim.any_above_ns = victims_above_ns(due, many);
 	if (!find_victim(home, scx_bpf_task_cpu(p), key, now, &victim))
 		return -EBUSY;
 	return claim(&victim, is_brief(tctx->burst_ns)) ? (s32)victim.cpu : -EBUSY;
@@ -136,12 +194,30 @@ static __always_inline bool should_make_way(const struct ballast_cpu *cpu, u64 k
 	return seen && time_before(key + margin_ns, running_key_at(cpu, seen, now));
 }
 
+/*
+ * Whether the task that runs on @cpu computes, is none of those confined to it, and should make
+ * way for @tctx, which is one of them and due.
+ */
+static __always_inline bool is_due_on(const struct ballast_cpu *cpu, const struct task_ctx *tctx,
+				      u64 now)
+{
+	struct ballast_domain *domain = domain_at(cpu->domain);
+	u64 seen = cpu->running_key;
+
+	return domain && seen && !cpu->party_runs && computes(cpu->running_burst_ns) &&
+	       is_due_of_party(tctx, cpu, domain) &&
+	       !is_owed_more(running_key_at(cpu, seen, now), confined_key(cpu, request_ns(tctx), 0),
+			     party_may_pass(tctx));
+}
+
 /* Whether @tctx, confined to @cpu_id, should run there before the task that does. */
 static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_id, u64 now)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
-	return cpu && !fifo_sched &&
+	if (!cpu || fifo_sched)
+		return false;
+	return is_due_on(cpu, tctx, now) ||
 	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), preempt_margin_ns, now);
 }
 
@@ -158,10 +234,12 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 
 	if (!cpu || cpu->domain >= nr_domains || fifo_sched)
 		return false;
+	victim.running_key = cpu->running_key;
+	if (is_due_on(cpu, tctx, now))
+		return claim(&victim, false);
 	/* Others of the party are awake: whose turn it is among them, dispatch knows. */
 	if (cpu->confined_weight != tctx->confined_weight)
 		return false;
-	victim.running_key = cpu->running_key;
 	key = confined_key(cpu, request_ns(tctx), 0);
 	if (!should_make_way(cpu, key, preempt_margin_ns, now))
 		return false;
@@ -181,6 +259,8 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 
 	if (!tctx || computes(burst_of(tctx)))
 		return false;
+	if (confined && is_due_on(cpu, tctx, now))
+		return true;
 	key = confined ? confined_key(cpu, request_ns(tctx), 0) : p->scx.dsq_vtime;
 	return should_make_way(cpu, key, margin_ns, now);
 }

@@ -18,6 +18,8 @@
 #include "vtime.bpf.h"
 
 #define NO_KEY (~0ULL >> 1)
+/* Further than any two keys are apart. */
+#define FAR_AHEAD (NO_KEY >> 1)
 
 /* CPUs of a domain looked at: more than share one queue, unless a user says so. */
 #define DOMAIN_SCAN_MAX 64
@@ -322,6 +324,28 @@ static __always_inline bool key_before(u64 a, u64 b)
 }
 
 /*
+ * One that computes makes way for one that is due although it is owed more: by so much at most.
+ * A clock goes with those that are ahead: were this not bounded, many that are brief could take
+ * more than their part, and a hog, whose claim is bounded, would lose it.
+ */
+static __always_inline u64 open_may_pass(void)
+{
+	return 2 * slice_ns;
+}
+
+/* The same for one of those confined to a CPU: it has no other, and if it is light, takes nothing. */
+static __always_inline u64 party_may_pass(const struct task_ctx *tctx)
+{
+	return is_light(tctx) ? FAR_AHEAD : open_may_pass();
+}
+
+/* Whether one that computes, with @key, is owed more than may be passed by one with @due_key. */
+static __always_inline bool is_owed_more(u64 key, u64 due_key, u64 may_pass)
+{
+	return key != NO_KEY && due_key != NO_KEY && time_before(key, due_key - may_pass);
+}
+
+/*
  * The key of the party of tasks confined to @cpu, in its domain's clock: the one whose
  * turn it is requests @request_ns, and has run for @running_ns.
  */
@@ -372,8 +396,14 @@ struct own_queues {
 	/* of the domain's queue: 0 if it was not needed */
 	u64 open_key;
 	u64 cpu_key;
+	/* the first of the domain's is due: false if no head was needed */
+	bool open_is_due;
 	/* what the first of the CPU's queue requests, if there is a cpu_key */
 	u64 cpu_request_ns;
+	/* that one is due, and so are those confined to the CPU together */
+	bool party_is_due;
+	/* and may pass one that is owed so much more */
+	u64 party_may_pass;
 };
 
 /* Whether somebody waits in @cpu_id's own queue: whoever does weighs something. */
@@ -391,6 +421,19 @@ static __always_inline bool somebody_waits_for(s32 cpu_id, const struct ballast_
 }
 
 /*
+ * Whether @tctx, of those confined to @cpu, of @domain, is due there: as they are together, and
+ * as it is among them, if others are awake.
+ */
+static __always_inline bool is_due_of_party(const struct task_ctx *tctx,
+					    const struct ballast_cpu *cpu,
+					    const struct ballast_domain *domain)
+{
+	return is_due(tctx, &domain->clock, cpu->confined_vtime) &&
+	       (cpu->confined_weight == tctx->confined_weight ||
+		is_due(tctx, &cpu->clock, tctx->vruntime));
+}
+
+/*
  * Look at @cpu_id's queues. Before dsq_peek a head is read under the queue's
  * lock, so their keys are read only if there is something to compare: with the
  * other's, or with those of a task that @may_go_on. If there is not, one of the
@@ -403,12 +446,21 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	struct task_struct *p;
 	struct task_ctx *tctx;
 
-	if (!may_hold_tasks(domain))
+	keys->open_is_due = false;
+	if (!may_hold_tasks(domain)) {
 		keys->open_key = NO_KEY;
-	else
-		keys->open_key = cpu_waits || may_go_on ? head_key(DOMAIN_DSQ(cpu->domain)) : 0;
+	} else if (!cpu_waits && !may_go_on) {
+		keys->open_key = 0;
+	} else {
+		p = __COMPAT_scx_bpf_dsq_peek(DOMAIN_DSQ(cpu->domain));
+		keys->open_key = p ? p->scx.dsq_vtime : NO_KEY;
+		tctx = p && may_go_on ? task_ctx_of(p) : NULL;
+		keys->open_is_due = tctx && is_due(tctx, &domain->clock, tctx->vruntime);
+	}
 	keys->cpu_key = NO_KEY;
 	keys->cpu_request_ns = slice_ns;
+	keys->party_is_due = false;
+	keys->party_may_pass = 0;
 	if (!cpu_waits)
 		return;
 	if (!may_go_on && keys->open_key == NO_KEY) {
@@ -420,8 +472,17 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 		return;
 	keys->cpu_key = p->scx.dsq_vtime;
 	tctx = task_ctx_of(p);
-	if (tctx)
-		keys->cpu_request_ns = request_ns(tctx);
+	if (!tctx)
+		return;
+	keys->cpu_request_ns = request_ns(tctx);
+	keys->party_is_due = is_due_of_party(tctx, cpu, domain);
+	keys->party_may_pass = party_may_pass(tctx);
+}
+
+/* Whether one with @key stays before one with @other_key, which may pass so much if it is @due. */
+static __always_inline bool stays_before(u64 key, u64 other_key, bool due, u64 may_pass)
+{
+	return due ? is_owed_more(key, other_key, may_pass) : key_before(key, other_key);
 }
 
 /*
@@ -436,13 +497,13 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 {
 	u64 ran_ns = elapsed_ns(tctx->run_since_ns, now);
 	struct ballast_clock *clock;
-	u64 key;
+	u64 key, party_key;
+	bool computing;
 
 	if (keys->open_key == NO_KEY && keys->cpu_key == NO_KEY)
 		return true;
 	if (fifo_sched)
 		return false;
-
 	/* Its lag is bounded here too, as if it queued: those it competes with had
 	 * theirs bounded when they did. */
 	key = tctx->vruntime + to_vtime(ran_ns, tctx->weight);
@@ -450,12 +511,19 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	if (clock)
 		key = clamp_vruntime(clock, key, tctx);
 	key += request_vtime(tctx);
-	if (tctx->confined_cpu)
+	computing = computes(burst_of(tctx));
+	if (tctx->confined_cpu) {
+		party_key = confined_key(cpu, request_ns(tctx), ran_ns);
 		return key_before(key, keys->cpu_key) &&
-		       key_before(confined_key(cpu, request_ns(tctx), ran_ns), keys->open_key);
-	return key_before(key, keys->open_key) &&
-	       (keys->cpu_key == NO_KEY ||
-		key_before(key, confined_key(cpu, keys->cpu_request_ns, 0)));
+		       stays_before(party_key, keys->open_key, computing && keys->open_is_due,
+				    open_may_pass());
+	}
+	if (!stays_before(key, keys->open_key, computing && keys->open_is_due, open_may_pass()))
+		return false;
+	if (keys->cpu_key == NO_KEY)
+		return true;
+	party_key = confined_key(cpu, keys->cpu_request_ns, 0);
+	return stays_before(key, party_key, computing && keys->party_is_due, keys->party_may_pass);
 }
 
 /* The key that @tctx, which begins to run on @cpu, has there: never 0. */
@@ -607,6 +675,10 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 		confined_first = false;
 	else if (fifo_sched)
 		confined_first = key_before(keys->cpu_key, keys->open_key);
+	else if (keys->party_is_due)
+		confined_first = !is_owed_more(keys->open_key,
+					       confined_key(cpu, keys->cpu_request_ns, 0),
+					       keys->party_may_pass);
 	else
 		confined_first =
 			key_before(confined_key(cpu, keys->cpu_request_ns, 0), keys->open_key);

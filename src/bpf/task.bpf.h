@@ -232,6 +232,7 @@ static __always_inline void task_begin(struct task_struct *p)
 	tctx->vruntime = clock ? clock->vtime + slice_vtime(tctx->weight) / 2 : 0;
 	tctx->burst_ns = slice_ns;
 	tctx->slept = false;
+	tctx->cycle_ns = 0;
 	note_whole_domain(p, tctx, row_at(tctx->slot));
 }
 

@@ -79,6 +79,12 @@ struct task_ctx {
 	u64 vruntime;
 	/* how long it runs in one go, averaged: its request in the deadline */
 	u64 burst_ns;
+	/* how long it ran between the last two times that it went to sleep */
+	u64 turn_ns;
+	/* and how long that was in all; 0: not known */
+	u64 cycle_ns;
+	/* when it went to sleep last */
+	u64 slept_ns;
 	u64 ran_ns;
 	u64 run_since_ns;
 	/* what it has had of its slice, interruptions apart */

@@ -229,6 +229,17 @@ static __always_inline bool is_brief(u64 burst_ns)
 	return burst_ns <= slice_ns / 5;
 }
 
+/*
+ * Whether @tctx takes little, as a rule or the last time: an eighth of a CPU at most, for nice 0.
+ * Either will do: one turn may be long by an interrupt, and the first may be all that is averaged.
+ */
+static __always_inline bool is_light(const struct task_ctx *tctx)
+{
+	u64 turn_ns = max_u64(min_u64(tctx->turn_ns, tctx->burst_ns), tctx->ran_ns);
+
+	return to_vtime(8 * turn_ns, min_u64(tctx->weight, BALLAST_WEIGHT_NICE0)) <= tctx->cycle_ns;
+}
+
 /* Whether one that usually runs for @burst_ns in one go would use up its slices. */
 static __always_inline bool computes(u64 burst_ns)
 {
@@ -260,6 +271,18 @@ static __always_inline u64 request_vtime(const struct task_ctx *tctx)
 			weight > BALLAST_WEIGHT_NICE0 ? weight : BALLAST_WEIGHT_NICE0);
 }
 
+/*
+ * Whether @tctx, which stands at @vruntime under @clock, is due: it is brief, and a slice behind
+ * the clock or more. Such a one goes before one that computes, though that is owed more, within
+ * bounds: it takes a moment where the other takes slices.
+ */
+static __always_inline bool is_due(const struct task_ctx *tctx, const struct ballast_clock *clock,
+				   u64 vruntime)
+{
+	return is_brief(burst_of(tctx)) &&
+	       !time_before(clock->vtime - slice_vtime(tctx->weight), vruntime);
+}
+
 /* The key @tctx queues under, in terms of its present clock. */
 static __always_inline u64 queue_key(const struct task_ctx *tctx, u64 now)
 {
@@ -285,8 +308,11 @@ static __always_inline u64 charge(struct task_ctx *tctx, u64 now)
  * The burst has ended: the task goes to sleep. Its first says more than what was
  * assumed before: a thread that waits for timers would else come late several times.
  */
-static __always_inline void end_burst(struct task_ctx *tctx)
+static __always_inline void end_burst(struct task_ctx *tctx, u64 now)
 {
+	tctx->cycle_ns = tctx->slept ? elapsed_ns(tctx->slept_ns, now) : 0;
+	tctx->turn_ns = tctx->ran_ns;
+	tctx->slept_ns = now;
 	tctx->burst_ns = tctx->slept ? (3 * tctx->burst_ns + tctx->ran_ns) / 4 : tctx->ran_ns;
 	tctx->slept = true;
 	tctx->ran_ns = 0;
