@@ -37,7 +37,7 @@ const LARGE: &str = "4x8";
 const BOOTS: u32 = 4;
 /// Host seconds for one of the guest's: a clock that counts instructions runs slower than the
 /// host's when all CPUs are busy, and the host may be busy too.
-const SLOWNESS: u64 = 6;
+const SLOWNESS: u64 = 10;
 /// For so long a guest waits for the end of the boot's own work.
 const QUIET_SECS: u64 = 120;
 /// Seconds to start and stop a contender in one turn.

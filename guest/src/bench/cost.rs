@@ -103,7 +103,7 @@ pub(super) const WORKS: &[Work] = &[
 fn bpf_cost(bench: &mut Bench) -> Result<()> {
     let pid = bench.running.pid();
     let _stats = BpfStats::on()?;
-    let loops = if bench.quick { "100" } else { "300" };
+    let loops = if bench.quick { "200" } else { "600" };
     let before = Account::read(pid)?;
     command::run("hackbench", &["-g", "1", "-P", "-p", "-l", loops], PATIENCE)?;
     let after = Account::read(pid)?;

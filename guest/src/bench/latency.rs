@@ -108,7 +108,7 @@ fn hogs(bench: &Bench, each_cpu: usize) -> Result<Option<Spinners>> {
 
 fn wake(bench: &mut Bench, hogs_each_cpu: usize) -> Result<()> {
     let hogs = hogs(bench, hogs_each_cpu)?;
-    let window = bench.seconds(4, 10);
+    let window = bench.seconds(3, 6);
     let seconds = window.as_secs().to_string();
     let arguments = ["wake", "--warmup", "0.5", "--seconds", &seconds];
     let text = command::run("ballast-load", &arguments, window + PATIENCE)?;
@@ -123,7 +123,7 @@ fn wake(bench: &mut Bench, hogs_each_cpu: usize) -> Result<()> {
 
 fn timer(bench: &mut Bench, hogs_each_cpu: usize) -> Result<()> {
     let hogs = hogs(bench, hogs_each_cpu)?;
-    let window = bench.seconds(3, 8);
+    let window = bench.seconds(3, 6);
     let path = env::temp_dir().join("guest-test-cyclictest.txt");
     let threads = bench.machine.cpus.len().to_string();
     let seconds = window.as_secs().to_string();

@@ -111,7 +111,7 @@ const HACKBENCH: Work = Work {
 };
 
 fn hackbench(bench: &mut Bench) -> Result<()> {
-    let loops = if bench.quick { "100" } else { "300" };
+    let loops = if bench.quick { "200" } else { "600" };
     for (figure, form) in FORMS {
         let arguments = [&["-g", "1", "-l", loops], form].concat();
         let text = command::run("hackbench", &arguments, PATIENCE)?;
@@ -132,7 +132,7 @@ fn stress(bench: &mut Bench) -> Result<()> {
     let path = env::temp_dir().join("guest-test-stress.yaml");
     let file = path.display().to_string();
     let instances = bench.machine.cpus.len().to_string();
-    let seconds = bench.seconds(1, 4).as_secs().to_string();
+    let seconds = bench.seconds(1, 2).as_secs().to_string();
     for figure in STRESSORS {
         let stressor = format!("--{}", figure.key);
         let arguments = [
@@ -170,9 +170,9 @@ fn rate_of(yaml: &str) -> Result<f64> {
 
 fn perf(bench: &mut Bench) -> Result<()> {
     let (pipes, groups) = if bench.quick {
-        ("2000", "50")
+        ("10000", "100")
     } else {
-        ("10000", "150")
+        ("40000", "300")
     };
     let text = command::run("perf", &["bench", "sched", "pipe", "-l", pipes], PATIENCE)?;
     bench.value("pipe", total_of(&text)?);

@@ -24,9 +24,11 @@ host's.
 
 - **Shares and use** are measured on the host's clock (`multi`), by the tasks' CPU clocks.
 - **Latency and work done** are measured on a clock that counts instructions (`icount`).
-  One thread emulates all CPUs in turn. So the host's noise is gone; but time is the sum of
-  what all CPUs execute, and a CPU that spins on a lock burns its whole turn. The clock
-  exaggerates contention and shows cost; it does not show what parallel CPUs gain.
+  One thread emulates all CPUs in turn, 1000 instructions a microsecond. So the host's noise is
+  gone; but time is the sum of what all CPUs execute, and a CPU that spins on a lock burns its
+  whole turn. Eight busy CPUs have 125 million instructions a second each, a tenth of a real
+  one or less. The clock exaggerates contention and shows cost; it does not show what parallel
+  CPUs gain.
 - *Of EEVDF* is the median as a multiple of that of the kernel's own scheduler.
 - A contender that was ejected, or did not load, has no figure for that turn; the reason is
   given, and for scx_ballast it counts as a miss.
