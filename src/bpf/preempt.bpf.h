@@ -17,9 +17,8 @@
 
 /*
  * A task that has just begun is let be, but for a hog where one wakes that is due; one that
- * sleeps now and then for half a slice:
- * its CPU is free soon, or it fills what somebody else empties, and the more it gets
- * done in one go the fewer switches that takes.
+ * sleeps now and then for half a slice: its CPU is free soon, or it fills what somebody else
+ * empties, and the more it gets done in one go the fewer switches that takes.
  */
 static __always_inline bool is_let_be(const struct ballast_cpu *cpu, u64 ran_ns)
 {
@@ -33,11 +32,10 @@ struct victim {
 	u64 running_key;
 	/* what has become of it by now */
 	u64 key;
-	/* it must be behind this */
-	u64 least_key;
-	/* or usually run for longer than that, and not be owed more than one that is due */
+	/* of who wakes: it must be behind that by the margin */
+	u64 waker_key;
+	/* or usually run for longer than this, and not be owed more than one that is due may pass */
 	u64 any_above_ns;
-	u64 due_key;
 	u32 cpu;
 };
 
@@ -55,9 +53,9 @@ static __always_inline bool prefer(struct victim *victim, u32 cpu_id, u64 now)
 	if (!at_once && is_let_be(cpu, elapsed_ns(cpu->running_since_ns, now)))
 		return false;
 	key = running_key_at(cpu, seen, now);
-	if (!time_before(victim->least_key, key) &&
+	if (!time_before(victim->waker_key + preempt_margin_ns, key) &&
 	    (burst_ns <= victim->any_above_ns ||
-	     is_owed_more(key, victim->due_key, open_may_pass())))
+	     is_owed_more(key, victim->waker_key, open_may_pass())))
 		return false;
 	if (!time_before(victim->key, key))
 		return false;
@@ -83,8 +81,7 @@ static __noinline bool find_victim(u32 domain_id, u32 known_cpu, u64 key, u64 no
 	if (!domain || !victim)
 		return false;
 	any_above_ns = victim->any_above_ns;
-	victim->least_key = key + preempt_margin_ns;
-	victim->due_key = key;
+	victim->waker_key = key;
 	victim->any_above_ns = NO_KEY;
 	victim->key = key - FAR_AHEAD;
 	victim->cpu = BALLAST_NONE;

@@ -308,12 +308,16 @@ static __always_inline bool many_wait(const struct ballast_domain *domain)
 	return nr_open(domain) + domain->nr_aside > domain->nr_online;
 }
 
+/* The key of @p, which waits; NO_KEY if there is none. */
+static __always_inline u64 key_of(const struct task_struct *p)
+{
+	return p ? p->scx.dsq_vtime : NO_KEY;
+}
+
 /* The key of the first task in @dsq, NO_KEY if it is empty. */
 static __always_inline u64 head_key(u64 dsq)
 {
-	struct task_struct *p = __COMPAT_scx_bpf_dsq_peek(dsq);
-
-	return p ? p->scx.dsq_vtime : NO_KEY;
+	return key_of(__COMPAT_scx_bpf_dsq_peek(dsq));
 }
 
 static __always_inline bool key_before(u64 a, u64 b)
@@ -396,7 +400,7 @@ struct own_queues {
 	/* of the domain's queue: 0 if it was not needed */
 	u64 open_key;
 	u64 cpu_key;
-	/* the first of the domain's is due: false if no head was needed */
+	/* the first of the domain's is due: false if nobody who computes may go on */
 	bool open_is_due;
 	/* what the first of the CPU's queue requests, if there is a cpu_key */
 	u64 cpu_request_ns;
@@ -434,13 +438,12 @@ static __always_inline bool is_due_of_party(const struct task_ctx *tctx,
 }
 
 /*
- * Look at @cpu_id's queues. Before dsq_peek a head is read under the queue's
- * lock, so their keys are read only if there is something to compare: with the
- * other's, or with those of a task that @may_go_on. If there is not, one of the
- * domain's is taken unseen.
+ * Look at @cpu_id's queues. Before dsq_peek a head is read under the queue's lock, so
+ * their keys are read only if there is something to compare: with the other's, or with
+ * @prev, a task that may go on. If there is not, one of the domain's is taken unseen.
  */
 static __always_inline void look(struct own_queues *keys, s32 cpu_id, const struct ballast_cpu *cpu,
-				 const struct ballast_domain *domain, bool may_go_on)
+				 const struct ballast_domain *domain, const struct task_ctx *prev)
 {
 	bool cpu_waits = is_waited_for(cpu_id, cpu);
 	struct task_struct *p;
@@ -449,12 +452,12 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	keys->open_is_due = false;
 	if (!may_hold_tasks(domain)) {
 		keys->open_key = NO_KEY;
-	} else if (!cpu_waits && !may_go_on) {
+	} else if (!cpu_waits && !prev) {
 		keys->open_key = 0;
 	} else {
 		p = __COMPAT_scx_bpf_dsq_peek(DOMAIN_DSQ(cpu->domain));
-		keys->open_key = p ? p->scx.dsq_vtime : NO_KEY;
-		tctx = p && may_go_on ? task_ctx_of(p) : NULL;
+		keys->open_key = key_of(p);
+		tctx = p && prev && computes(burst_of(prev)) ? task_ctx_of(p) : NULL;
 		keys->open_is_due = tctx && is_due(tctx, &domain->clock, tctx->vruntime);
 	}
 	keys->cpu_key = NO_KEY;
@@ -463,7 +466,7 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	keys->party_may_pass = 0;
 	if (!cpu_waits)
 		return;
-	if (!may_go_on && keys->open_key == NO_KEY) {
+	if (!prev && keys->open_key == NO_KEY) {
 		keys->cpu_key = 0;
 		return;
 	}
@@ -498,12 +501,12 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	u64 ran_ns = elapsed_ns(tctx->run_since_ns, now);
 	struct ballast_clock *clock;
 	u64 key, party_key;
-	bool computing;
 
 	if (keys->open_key == NO_KEY && keys->cpu_key == NO_KEY)
 		return true;
 	if (fifo_sched)
 		return false;
+
 	/* Its lag is bounded here too, as if it queued: those it competes with had
 	 * theirs bounded when they did. */
 	key = tctx->vruntime + to_vtime(ran_ns, tctx->weight);
@@ -511,19 +514,18 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	if (clock)
 		key = clamp_vruntime(clock, key, tctx);
 	key += request_vtime(tctx);
-	computing = computes(burst_of(tctx));
 	if (tctx->confined_cpu) {
 		party_key = confined_key(cpu, request_ns(tctx), ran_ns);
 		return key_before(key, keys->cpu_key) &&
-		       stays_before(party_key, keys->open_key, computing && keys->open_is_due,
-				    open_may_pass());
+		       stays_before(party_key, keys->open_key, keys->open_is_due, open_may_pass());
 	}
-	if (!stays_before(key, keys->open_key, computing && keys->open_is_due, open_may_pass()))
+	if (!stays_before(key, keys->open_key, keys->open_is_due, open_may_pass()))
 		return false;
 	if (keys->cpu_key == NO_KEY)
 		return true;
 	party_key = confined_key(cpu, keys->cpu_request_ns, 0);
-	return stays_before(key, party_key, computing && keys->party_is_due, keys->party_may_pass);
+	return stays_before(key, party_key, computes(burst_of(tctx)) && keys->party_is_due,
+			    keys->party_may_pass);
 }
 
 /* The key that @tctx, which begins to run on @cpu, has there: never 0. */

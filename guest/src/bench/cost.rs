@@ -14,6 +14,7 @@ use fb_procfs::{CpuStat, ProcReader};
 
 use super::Bench;
 use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use super::throughput::hackbench_loops;
 use crate::command;
 use crate::load::{Group, Spinners};
 use crate::sys;
@@ -103,7 +104,7 @@ pub(super) const WORKS: &[Work] = &[
 fn bpf_cost(bench: &mut Bench) -> Result<()> {
     let pid = bench.running.pid();
     let _stats = BpfStats::on()?;
-    let loops = if bench.quick { "200" } else { "600" };
+    let loops = hackbench_loops(bench);
     let before = Account::read(pid)?;
     command::run("hackbench", &["-g", "1", "-P", "-p", "-l", loops], PATIENCE)?;
     let after = Account::read(pid)?;

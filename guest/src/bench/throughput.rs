@@ -110,8 +110,13 @@ const HACKBENCH: Work = Work {
     run: hackbench,
 };
 
+/// How many messages each sender of hackbench sends to each receiver.
+pub(super) fn hackbench_loops(bench: &Bench) -> &'static str {
+    if bench.quick { "200" } else { "600" }
+}
+
 fn hackbench(bench: &mut Bench) -> Result<()> {
-    let loops = if bench.quick { "200" } else { "600" };
+    let loops = hackbench_loops(bench);
     for (figure, form) in FORMS {
         let arguments = [&["-g", "1", "-l", loops], form].concat();
         let text = command::run("hackbench", &arguments, PATIENCE)?;
