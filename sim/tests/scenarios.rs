@@ -418,3 +418,120 @@ fn hogs_get_their_part_beside_those_that_are_brief_and_busy() {
     let owed = hogs.entitled.expect("a steady load");
     assert!(hogs.received > 0.95 * owed, "{hogs:?}");
 }
+
+/// One for each line of a table of tasks, on a node of so many CPUs.
+fn on_one_node(cpus: usize, tasks: &[&str]) -> Outcome {
+    let tables: String = tasks
+        .iter()
+        .enumerate()
+        .map(|(nth, task)| format!("[[tasks]]\nname = 'tasks {nth}'\n{task}\n"))
+        .collect();
+    kept(&format!(
+        "name = 'x'\nseconds = 8\n[topology]\nnodes = 1\ncores_per_llc = {cpus}\n\
+         [checks]\nsteady_from_s = 2\n{tables}"
+    ))
+}
+
+fn near_what_they_are_owed(outcome: &Outcome, within: f64) {
+    for group in &outcome.groups {
+        let owed = group.entitled.expect("a steady load");
+        let off = (group.received / owed - 1.0).abs();
+        assert!(off < within, "{group:?}");
+    }
+}
+
+const SPIN: &str = "work = { kind = 'spin' }";
+
+/// One that sleeps leaves those confined to its CPU nothing of what it is owed, and loses nothing.
+#[test]
+fn those_confined_to_a_cpu_are_owed_what_others_are() {
+    for (run_us, sleep_us) in [(20, 980), (900, 100), (4000, 6000)] {
+        let sleeper = format!(
+            "cpus = '0'\n\
+             work = {{ kind = 'periodic', run_us = {run_us}, sleep_us = {sleep_us} }}"
+        );
+        let confined = format!("cpus = '0'\n{SPIN}");
+        let free = format!("count = 2\n{SPIN}");
+        let outcome = on_one_node(2, &[&confined, &sleeper, &free]);
+        near_what_they_are_owed(&outcome, 0.06);
+    }
+}
+
+/// A CPU's light hog is soon ahead of all others by seconds, and stays so alone.
+#[test]
+fn one_confined_beside_a_light_hog_does_not_wait_for_its_debts() {
+    let hog = format!("nice = 19\ncpus = '0'\n{SPIN}");
+    let timer = "cpus = '0'\nwork = { kind = 'periodic', run_us = 20, sleep_us = 980 }";
+    let free = format!("count = 2\n{SPIN}");
+    let outcome = on_one_node(2, &[&hog, timer, &free]);
+    let timer = &outcome.groups[1];
+    assert!(timer.longest_wait_ms < 2.0, "{timer:?}");
+}
+
+/// Nobody but those confined to them runs on any CPU: the clock that the others wait by goes on.
+#[test]
+fn those_that_are_free_get_their_part_of_cpus_that_others_are_confined_to() {
+    let first = format!("nice = -10\ncpus = '0'\n{SPIN}");
+    let second = format!("count = 3\nnice = -5\ncpus = '1'\n{SPIN}");
+    let free = format!("count = 3\n{SPIN}");
+    near_what_they_are_owed(&on_one_node(2, &[&first, &second, &free]), 0.05);
+}
+
+#[test]
+fn one_that_is_due_does_not_wait_for_others_confined_to_its_cpu() {
+    let hogs = format!("count = 3\ncpus = '1'\n{SPIN}");
+    let timers = "count = 2\ncpus = '1'\n\
+                  work = { kind = 'periodic', run_us = 20, sleep_us = 3000 }";
+    let outcome = on_one_node(2, &[&hogs, timers]);
+    let timers = &outcome.groups[1];
+    assert!(timers.longest_wait_ms < 1.0, "{timers:?}");
+}
+
+/// Where a domain has one CPU only the kernel has tasks choose none as they wake.
+#[test]
+fn one_that_is_due_does_not_wait_for_a_hog_where_there_is_one_cpu() {
+    for hogs in [1, 3] {
+        let hogs = format!("count = {hogs}\n{SPIN}");
+        let timer = "work = { kind = 'periodic', run_us = 20, sleep_us = 980 }";
+        let outcome = on_one_node(1, &[&hogs, timer]);
+        let timer = &outcome.groups[1];
+        assert!(timer.longest_wait_ms < 1.0, "{timer:?}");
+    }
+}
+
+/// A hog that is owed more than a CPU comes before all others, but may use other CPUs too.
+#[test]
+fn one_confined_to_a_cpu_does_not_wait_for_who_may_use_another() {
+    let hog = format!("nice = -10\n{SPIN}");
+    let others = format!("count = 4\n{SPIN}");
+    let confined = "nice = -10\ncpus = '1'\n\
+                    work = { kind = 'periodic', run_us = 2000, sleep_us = 6000 }";
+    near_what_they_are_owed(&on_one_node(2, &[&hog, &others, confined]), 0.05);
+}
+
+/// One that has its CPU to itself owes nobody for that when others come.
+#[test]
+fn those_confined_to_a_cpu_owe_nothing_for_what_nobody_wanted() {
+    let confined = format!("count = 2\nnice = 10\ncpus = '1'\n{SPIN}");
+    let busy = "count = 2\nwork = { kind = 'periodic', run_us = 900, sleep_us = 100 }";
+    let late = format!("start_s = 3.0\n{SPIN}");
+    let outcome = on_one_node(2, &[&confined, busy, &late]);
+    let confined = &outcome.groups[0];
+    assert!(confined.longest_wait_ms < 400.0, "{confined:?}");
+}
+
+/// Its CPU is no place to stay once it is to move, though it may be used there.
+#[test]
+fn one_that_may_use_some_cpus_of_two_domains_moves_when_asked_to() {
+    let outcome = kept(&format!(
+        "name = 'x'\nseconds = 10\n\
+         [topology]\nnodes = 1\nllcs_per_node = 2\ncores_per_llc = 2\n\
+         [[tasks]]\nname = 'heavy'\ncount = 2\nnice = -10\n{SPIN}\n\
+         [[tasks]]\nname = 'between'\ncount = 2\ncpus = '1-2'\n{SPIN}\n\
+         [[tasks]]\nname = 'light'\nnice = 10\n{SPIN}\n\
+         [checks]\noff = ['lag']\n"
+    ));
+    assert_eq!(outcome.moves.expired, 0, "{:?}", outcome.moves);
+    let heavy = &outcome.groups[0];
+    assert!(heavy.received > 0.9, "{heavy:?}");
+}

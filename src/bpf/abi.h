@@ -167,14 +167,18 @@ enum ballast_cpu_flags {
 struct ballast_cpu {
 	/* order of the tasks confined to this CPU among themselves */
 	struct ballast_clock clock;
-	/* standing of those tasks together in the domain's clock */
+	/* standing of those tasks together in the domain's clock: the average of their own, bounded */
 	ballast_u64 confined_vtime;
+	/* that average, but for the bounds */
+	ballast_u64 confined_mean;
 	/* the sum of their weights while they are runnable */
 	ballast_u64 confined_weight;
 	/* when its task began, or its last one stopped: the run queue's clock may be behind */
 	ballast_u64 now_ns;
 	/* key under which the running task would queue now; 0: nothing to preempt */
 	ballast_u64 running_key;
+	/* that, if it is confined, among those confined to this CPU */
+	ballast_u64 running_mate_key;
 	ballast_u64 running_since_ns;
 	/* from when it is sent a task as it idles until that runs, averaged */
 	ballast_u64 wakes_in_ns;

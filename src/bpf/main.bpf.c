@@ -128,14 +128,16 @@ static __always_inline bool enqueue_directly(struct task_struct *p, struct task_
 {
 	u32 cpu_id = scx_bpf_task_cpu(p);
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
+	bool waited_for;
 
-	if (!cpu || is_waited_for(cpu_id, cpu))
+	if (!cpu)
 		return false;
+	waited_for = is_waited_for(cpu_id, cpu);
 	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	join_confined(tctx, cpu_id);
-	if (scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
+	if (!waited_for && scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
 		count(BALLAST_STAT_WAKE_IDLE_DOMAIN);
-	} else if (interrupt_for(tctx, cpu_id, now)) {
+	} else if (interrupt_for(tctx, cpu_id, waited_for, now)) {
 		enq_flags |= SCX_ENQ_PREEMPT;
 		count(BALLAST_STAT_PREEMPTIONS);
 	} else {
@@ -231,8 +233,15 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		enqueue_confined(p, tctx, home, now, enq_flags);
 		return;
 	}
-	if (enq_flags & SCX_ENQ_WAKEUP)
+	if (enq_flags & SCX_ENQ_WAKEUP) {
+		/* The kernel had it choose no CPU, for it has none but the only one of its domain. */
+		if (p->nr_cpus_allowed == 1 && preempt_for(p, tctx, row, home, now) >= 0) {
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags | SCX_ENQ_PREEMPT);
+			count(BALLAST_STAT_PREEMPTIONS);
+			return;
+		}
 		count(BALLAST_STAT_WAKE_QUEUED);
+	}
 	insert_open(p, tctx, home, now, enq_flags);
 	call_help(home, now);
 }
@@ -261,6 +270,7 @@ static __always_inline void note_running(struct ballast_cpu *cpu, const struct t
 	cpu->running_burst_ns = burst_of(tctx);
 	cpu->running_weight = tctx->weight;
 	cpu->party_runs = tctx->confined_cpu != 0;
+	cpu->running_mate_key = queue_key(tctx, now);
 	cpu->interrupted = false;
 	/* One that goes straight back to the CPU has nobody to make way for. */
 	if (is_bound_kthread(p) || p->tgid == daemon_tgid)
@@ -294,6 +304,8 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	if (clock) {
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx);
 		advance(tctx->clock, tctx->vruntime, now);
+		if (tctx->confined_cpu)
+			advance(cpu->domain, cpu->confined_vtime, now);
 		if (!competes)
 			forgive(tctx, clock);
 	}
@@ -320,14 +332,16 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	look(&keys, cpu_id, cpu, domain, tctx);
 	if (keys.cpu_key != NO_KEY)
 		bound_party_ahead(cpu);
+	if (tctx && tctx->confined_cpu && keys.open_key == NO_KEY)
+		forgive_party(cpu, domain);
 
-	if (tctx && prev_goes_first(tctx, cpu, &keys, now)) {
+	if (tctx && prev_goes_first(tctx, cpu_id, cpu, domain, &keys, now)) {
 		if (keys.open_key == NO_KEY)
 			note_empty(domain, cpu->domain, now);
 		keep(prev, tctx, cpu, keys.open_key != NO_KEY || keys.cpu_key != NO_KEY, now);
 		return;
 	}
-	if (take_own(cpu_id, cpu, domain, &keys))
+	if (take_own(cpu_id, cpu, domain, &keys, now))
 		return;
 	note_empty(domain, cpu->domain, now);
 	/*
@@ -400,9 +414,10 @@ static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
  * on this CPU. Coming from another clock, out of the midst of its slice, or before those
  * whose turn it was, it says nothing about this one's progress.
  */
-static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id, u32 domain, u64 now)
+static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id,
+					 const struct ballast_cpu *cpu, u64 now)
 {
-	u32 id = tctx->confined_cpu ? CLOCK_OF_CPU | cpu_id : domain;
+	u32 id = tctx->confined_cpu ? CLOCK_OF_CPU | cpu_id : cpu->domain;
 	bool goes_on = !tctx->queued && tctx->slice_used_ns;
 	bool same = id == tctx->clock;
 	bool in_turn = !tctx->out_of_turn;
@@ -410,8 +425,11 @@ static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id, u32 
 	if (tctx->confined_cpu)
 		join_confined(tctx, cpu_id);
 	switch_clock(tctx, id);
-	if (same && in_turn && !goes_on)
+	if (same && in_turn && !goes_on) {
 		advance(id, tctx->vruntime, now);
+		if (tctx->confined_cpu)
+			advance(cpu->domain, cpu->confined_vtime, now);
+	}
 	tctx->queued = false;
 	tctx->out_of_turn = false;
 }
@@ -451,7 +469,7 @@ void BPF_STRUCT_OPS(ballast_running, struct task_struct *p)
 	}
 
 	note_woken(tctx, cpu, now);
-	follow_clock(tctx, cpu_id, cpu->domain, now);
+	follow_clock(tctx, cpu_id, cpu, now);
 	tctx->run_since_ns = now;
 	note_running(cpu, p, tctx, now);
 	make_way(tctx, cpu_id, cpu, now);

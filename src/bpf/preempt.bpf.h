@@ -146,8 +146,8 @@ static __always_inline void fetch_first(u32 domain_id, const struct task_ctx *tc
  * would be spent on fetching it. So it must be the one that should run next.
  * Returns the CPU, or a negative number.
  */
-static __always_inline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
-				       struct ballast_row *row, u32 home, u64 now)
+static __noinline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
+				  struct ballast_row *row, u32 home, u64 now)
 {
 	struct ballast_domain *domain = domain_at(home);
 	bool many, due, goes_first, first_computes;
@@ -192,8 +192,8 @@ static __always_inline bool should_make_way(const struct ballast_cpu *cpu, u64 k
 }
 
 /*
- * Whether the task that runs on @cpu computes, is none of those confined to it, and should make
- * way for @tctx, which is one of them and due.
+ * Whether the task that runs on @cpu computes and should make way for @tctx, which is confined to
+ * it and due: among those that are, or, if that is none of them, with the others.
  */
 static __always_inline bool is_due_on(const struct ballast_cpu *cpu, const struct task_ctx *tctx,
 				      u64 now)
@@ -201,8 +201,13 @@ static __always_inline bool is_due_on(const struct ballast_cpu *cpu, const struc
 	struct ballast_domain *domain = domain_at(cpu->domain);
 	u64 seen = cpu->running_key;
 
-	return domain && seen && !cpu->party_runs && computes(cpu->running_burst_ns) &&
-	       is_due_of_party(tctx, cpu, domain) &&
+	if (!domain || !seen || !computes(cpu->running_burst_ns))
+		return false;
+	if (cpu->party_runs)
+		return is_due(tctx, &cpu->clock, tctx->vruntime) &&
+		       !is_owed_more(running_key_at(cpu, cpu->running_mate_key, now),
+				     queue_key(tctx, now), party_may_pass(tctx));
+	return is_due_of_party(tctx, cpu, domain) &&
 	       !is_owed_more(running_key_at(cpu, seen, now), confined_key(cpu, request_ns(tctx), 0),
 			     party_may_pass(tctx));
 }
@@ -218,11 +223,22 @@ static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_
 	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), preempt_margin_ns, now);
 }
 
+/* The first that waits in the queue of @cpu_id computes. */
+static __always_inline bool first_computes_on(u32 cpu_id)
+{
+	struct task_struct *first = __COMPAT_scx_bpf_dsq_peek(CPU_DSQ(cpu_id));
+	struct task_ctx *tctx = first ? task_ctx_of(first) : NULL;
+
+	return tctx && computes(burst_of(tctx));
+}
+
 /*
- * Claim @cpu_id, to which @tctx is confined, if that should run there next. Whoever runs
- * there queues again: more of the same party may wake meanwhile, who have no other CPU.
+ * Claim @cpu_id, to which @tctx is confined, if that should run there next, though it may be
+ * @waited_for. Whoever runs there queues again: more of the same party may wake meanwhile, who
+ * have no other CPU.
  */
-static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_id, u64 now)
+static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_id, bool waited_for,
+					  u64 now)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	struct victim victim = {.cpu = cpu_id};
@@ -232,7 +248,9 @@ static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_i
 	if (!cpu || cpu->domain >= nr_domains || fifo_sched)
 		return false;
 	victim.running_key = cpu->running_key;
-	if (is_due_on(cpu, tctx, now))
+	if (!victim.running_key)
+		return false;
+	if (is_due_on(cpu, tctx, now) && (!waited_for || first_computes_on(cpu_id)))
 		return claim(&victim, false);
 	/* Others of the party are awake: whose turn it is among them, dispatch knows. */
 	if (cpu->confined_weight != tctx->confined_weight)

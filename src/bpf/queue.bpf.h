@@ -8,13 +8,13 @@
  * other waits in the queue of one CPU: in a shared queue it would hold up, or be
  * passed over by, CPUs that may not run it, until the watchdog bites.
  *
- * The tasks confined to a CPU compete with the domain's as one party, with the
- * sum of their weights: `confined_vtime` is that party's vruntime.
+ * The tasks confined to a CPU compete with the domain's as one: see party.bpf.h.
  */
 #ifndef BALLAST_QUEUE_BPF_H
 #define BALLAST_QUEUE_BPF_H
 
 #include "move.bpf.h"
+#include "party.bpf.h"
 #include "vtime.bpf.h"
 
 #define NO_KEY (~0ULL >> 1)
@@ -31,44 +31,6 @@
 #define NEAR_SCAN 12
 /* For about so long may others go before the first of a queue. */
 #define NEAR_NS (100ULL * 1000 * 1000)
-
-static __always_inline void leave_confined(struct task_ctx *tctx)
-{
-	struct ballast_cpu *cpu;
-
-	if (!tctx->confined_cpu)
-		return;
-	cpu = cpu_at(tctx->confined_cpu - 1);
-	if (cpu)
-		__sync_fetch_and_sub(&cpu->confined_weight, tctx->confined_weight);
-	tctx->confined_cpu = 0;
-}
-
-/* Count @tctx among the runnable tasks confined to @cpu. */
-static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
-{
-	struct ballast_domain *domain;
-	struct ballast_cpu *cpu;
-	u64 behind;
-
-	if (tctx->confined_cpu == cpu_id + 1 && tctx->confined_weight == tctx->weight)
-		return;
-	leave_confined(tctx);
-	cpu = cpu_at(cpu_id);
-	if (!cpu)
-		return;
-	tctx->confined_cpu = cpu_id + 1;
-	tctx->confined_weight = tctx->weight;
-	if (__sync_fetch_and_add(&cpu->confined_weight, tctx->weight))
-		return;
-	/* The party was away: like any task that slept, it banks no lag. */
-	domain = domain_at(cpu->domain);
-	if (!domain)
-		return;
-	behind = domain->clock.vtime - 2 * slice_vtime(tctx->weight);
-	if (time_before(cpu->confined_vtime, behind))
-		cpu->confined_vtime = behind;
-}
 
 /* @tctx waits no longer where only some CPUs look for it. */
 static __always_inline void leave_aside(struct task_ctx *tctx)
@@ -233,12 +195,14 @@ static __always_inline bool covers_domain(const struct task_struct *p, const str
 static __always_inline s32 confined_cpu_of(struct task_struct *p, u32 domain, bool fixed)
 {
 	s32 cpu = scx_bpf_task_cpu(p);
+	struct ballast_cpu *own = cpu_at(cpu);
 	struct bpf_cpumask *mask;
 	u32 other;
 
 	if (fixed)
 		return cpu;
-	if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !scx_bpf_dsq_nr_queued(CPU_DSQ(cpu)))
+	if (own && own->domain == domain && bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
+	    !scx_bpf_dsq_nr_queued(CPU_DSQ(cpu)))
 		return cpu;
 	mask = domain_mask(domain);
 	if (mask) {
@@ -349,52 +313,6 @@ static __always_inline bool is_owed_more(u64 key, u64 due_key, u64 may_pass)
 	return key != NO_KEY && due_key != NO_KEY && time_before(key, due_key - may_pass);
 }
 
-/*
- * The key of the party of tasks confined to @cpu, in its domain's clock: the one whose
- * turn it is requests @request_ns, and has run for @running_ns.
- */
-static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 request_ns,
-					u64 running_ns)
-{
-	u64 weight = cpu->confined_weight ?: 1;
-
-	return cpu->confined_vtime + running_ns * BALLAST_WEIGHT_NICE0 / weight +
-	       request_ns * BALLAST_WEIGHT_NICE0 / max_u64(weight, BALLAST_WEIGHT_NICE0);
-}
-
-/* The party of tasks confined to @cpu may be no further ahead than any task. */
-static __always_inline void bound_party_ahead(struct ballast_cpu *cpu)
-{
-	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 ahead = domain ? furthest_ahead(&domain->clock) : 0;
-
-	if (domain && time_before(ahead, cpu->confined_vtime))
-		cpu->confined_vtime = ahead;
-}
-
-/*
- * Charge the party for @ran_ns of one of its tasks. Only now may it be no further behind
- * than any task: bounded while it waits, it would go up with the clock, and those whose
- * keys stand would always come first.
- */
-static __always_inline void charge_confined(const struct task_ctx *tctx, u64 ran_ns)
-{
-	struct ballast_domain *domain;
-	struct ballast_cpu *cpu;
-	u64 most;
-
-	if (!tctx->confined_cpu)
-		return;
-	cpu = cpu_at(tctx->confined_cpu - 1);
-	if (!cpu)
-		return;
-	cpu->confined_vtime += ran_ns * BALLAST_WEIGHT_NICE0 / (cpu->confined_weight ?: 1);
-	domain = domain_at(cpu->domain);
-	most = max_u64(2 * slice_ns, most_owed(cpu->confined_weight));
-	if (domain)
-		cpu->confined_vtime = bound_lag(&domain->clock, cpu->confined_vtime, most);
-}
-
 /* The keys at the heads of a CPU's queues: NO_KEY where nobody waits. */
 struct own_queues {
 	/* of the domain's queue: 0 if it was not needed */
@@ -404,7 +322,9 @@ struct own_queues {
 	bool open_is_due;
 	/* what the first of the CPU's queue requests, if there is a cpu_key */
 	u64 cpu_request_ns;
-	/* that one is due, and so are those confined to the CPU together */
+	/* that one is due among those confined to the CPU */
+	bool mate_is_due;
+	/* and so are those together */
 	bool party_is_due;
 	/* and may pass one that is owed so much more */
 	u64 party_may_pass;
@@ -462,6 +382,7 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	}
 	keys->cpu_key = NO_KEY;
 	keys->cpu_request_ns = slice_ns;
+	keys->mate_is_due = false;
 	keys->party_is_due = false;
 	keys->party_may_pass = 0;
 	if (!cpu_waits)
@@ -478,6 +399,7 @@ static __always_inline void look(struct own_queues *keys, s32 cpu_id, const stru
 	if (!tctx)
 		return;
 	keys->cpu_request_ns = request_ns(tctx);
+	keys->mate_is_due = is_due(tctx, &cpu->clock, tctx->vruntime);
 	keys->party_is_due = is_due_of_party(tctx, cpu, domain);
 	keys->party_may_pass = party_may_pass(tctx);
 }
@@ -488,14 +410,58 @@ static __always_inline bool stays_before(u64 key, u64 other_key, bool due, u64 m
 	return due ? is_owed_more(key, other_key, may_pass) : key_before(key, other_key);
 }
 
+/* The key that @tctx, which begins to run on @cpu, has there: never 0. */
+static __always_inline u64 running_key_of(const struct task_ctx *tctx,
+					  const struct ballast_cpu *cpu, u64 now)
+{
+	u64 key = tctx->confined_cpu ? confined_key(cpu, request_ns(tctx), 0) :
+				       queue_key(tctx, now);
+
+	return key ?: 1;
+}
+
+/*
+ * What has become of @key, which the task that runs on @cpu had when it began. The
+ * caller has read it once: it is 0, and means nothing, when nobody runs there.
+ */
+static __always_inline u64 running_key_at(const struct ballast_cpu *cpu, u64 key, u64 now)
+{
+	return key + to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
+}
+
+/*
+ * Whether another CPU of @domain than @cpu_id runs one of the domain's that is behind one with @key.
+ * Who may use both, and comes before either, does not keep one confined to @cpu_id waiting: it is
+ * next there.
+ */
+static __noinline bool others_are_behind(const struct ballast_domain *domain, u32 cpu_id, u64 key,
+					 u64 now)
+{
+	struct ballast_cpu *cpu;
+	u64 running_key;
+	u32 i, other;
+
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
+		other = nth_cpu(domain, i);
+		if (other == BALLAST_NONE)
+			break;
+		cpu = other == cpu_id ? NULL : cpu_at(other);
+		running_key = cpu && !cpu->party_runs ? cpu->running_key : 0;
+		if (running_key && time_before(key, running_key_at(cpu, running_key, now)))
+			return true;
+	}
+	return false;
+}
+
 /*
  * May the running @prev, its slice used up, go on? Only if it would be first
  * again: taking the head of the queue without asking would cost a task of high
  * weight a whole slice of somebody else's at each turn. Of two whose lag is bounded
  * alike, who waits goes first.
  */
-static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
+static __always_inline bool prev_goes_first(const struct task_ctx *tctx, u32 cpu_id,
 					    const struct ballast_cpu *cpu,
+					    const struct ballast_domain *domain,
 					    const struct own_queues *keys, u64 now)
 {
 	u64 ran_ns = elapsed_ns(tctx->run_since_ns, now);
@@ -516,7 +482,9 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 	key += request_vtime(tctx);
 	if (tctx->confined_cpu) {
 		party_key = confined_key(cpu, request_ns(tctx), ran_ns);
-		return key_before(key, keys->cpu_key) &&
+		return stays_before(key, keys->cpu_key,
+				    computes(burst_of(tctx)) && keys->mate_is_due,
+				    keys->party_may_pass) &&
 		       stays_before(party_key, keys->open_key, keys->open_is_due, open_may_pass());
 	}
 	if (!stays_before(key, keys->open_key, keys->open_is_due, open_may_pass()))
@@ -525,26 +493,8 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx,
 		return true;
 	party_key = confined_key(cpu, keys->cpu_request_ns, 0);
 	return stays_before(key, party_key, computes(burst_of(tctx)) && keys->party_is_due,
-			    keys->party_may_pass);
-}
-
-/* The key that @tctx, which begins to run on @cpu, has there: never 0. */
-static __always_inline u64 running_key_of(const struct task_ctx *tctx,
-					  const struct ballast_cpu *cpu, u64 now)
-{
-	u64 key = tctx->confined_cpu ? confined_key(cpu, request_ns(tctx), 0) :
-				       queue_key(tctx, now);
-
-	return key ?: 1;
-}
-
-/*
- * What has become of @key, which the task that runs on @cpu had when it began. The
- * caller has read it once: it is 0, and means nothing, when nobody runs there.
- */
-static __always_inline u64 running_key_at(const struct ballast_cpu *cpu, u64 key, u64 now)
-{
-	return key + to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
+			    keys->party_may_pass) &&
+	       !others_are_behind(domain, cpu_id, party_key, now);
 }
 
 /*
@@ -667,9 +617,10 @@ static __always_inline bool take_confined(s32 cpu_id, const struct own_queues *k
 /* Take a task from the one of @cpu_id's own queues whose first comes first. */
 static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 				     const struct ballast_domain *domain,
-				     const struct own_queues *keys)
+				     const struct own_queues *keys, u64 now)
 {
 	bool confined_first;
+	u64 party_key;
 
 	if (keys->open_key == NO_KEY)
 		confined_first = true;
@@ -677,13 +628,12 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 		confined_first = false;
 	else if (fifo_sched)
 		confined_first = key_before(keys->cpu_key, keys->open_key);
-	else if (keys->party_is_due)
-		confined_first = !is_owed_more(keys->open_key,
-					       confined_key(cpu, keys->cpu_request_ns, 0),
-					       keys->party_may_pass);
-	else
-		confined_first =
-			key_before(confined_key(cpu, keys->cpu_request_ns, 0), keys->open_key);
+	else {
+		party_key = confined_key(cpu, keys->cpu_request_ns, 0);
+		confined_first = !stays_before(keys->open_key, party_key, keys->party_is_due,
+					       keys->party_may_pass) ||
+				 others_are_behind(domain, cpu_id, party_key, now);
+	}
 
 	if (confined_first && take_confined(cpu_id, keys))
 		return true;

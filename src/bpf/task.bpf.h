@@ -72,18 +72,13 @@ static __always_inline void note_whole_domain(const struct task_struct *p, struc
 	tctx->whole_domain = mask && bpf_cpumask_subset(cast_mask(mask), p->cpus_ptr);
 }
 
-/*
- * From now on @tctx is charged by @weight. What it is ahead was had as CPU time:
- * in virtual time that is worth as much less as it weighs more, or one that was
- * light for a while would wait for seconds once it is not.
- */
+/* From now on @tctx is charged by @weight. */
 static __always_inline void change_weight(struct task_ctx *tctx, u32 weight)
 {
 	struct ballast_clock *clock = clock_at(tctx->clock);
 
-	if (clock && tctx->weight && weight && time_before(clock->vtime, tctx->vruntime))
-		tctx->vruntime =
-			clock->vtime + (tctx->vruntime - clock->vtime) * tctx->weight / weight;
+	if (clock)
+		tctx->vruntime = reweigh(clock, tctx->vruntime, tctx->weight, weight);
 	tctx->weight = weight;
 }
 
@@ -233,6 +228,7 @@ static __always_inline void task_begin(struct task_struct *p)
 	tctx->burst_ns = slice_ns;
 	tctx->slept = false;
 	tctx->cycle_ns = 0;
+	tctx->standing_domain = 0;
 	note_whole_domain(p, tctx, row_at(tctx->slot));
 }
 

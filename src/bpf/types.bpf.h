@@ -107,6 +107,10 @@ struct task_ctx {
 	/* CPU + 1 whose confined_weight includes confined_weight; 0: none */
 	u32 confined_cpu;
 	u32 confined_weight;
+	/* domain + 1 in whose clock it has a standing; 0: none, it is not confined */
+	u32 standing_domain;
+	/* that: its part of confined_mean while it has a confined_cpu */
+	u64 standing;
 	/* domain + 1 whose nr_aside counts it; 0: none */
 	u32 aside_domain;
 	/* CPU + 1 whose nr_near counts it; 0: none */

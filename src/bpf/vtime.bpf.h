@@ -208,10 +208,25 @@ static __always_inline void forgive(struct task_ctx *tctx, const struct ballast_
 		tctx->vruntime = ahead;
 }
 
+/*
+ * @vruntime under @clock for who weighed @from and now weighs @to. What it is ahead was had as CPU
+ * time: in virtual time that is worth as much less as it weighs more, or one that was light for a
+ * while would wait for seconds once it is not.
+ */
+static __always_inline u64 reweigh(const struct ballast_clock *clock, u64 vruntime, u32 from,
+				   u32 to)
+{
+	if (!from || !to || !time_before(clock->vtime, vruntime))
+		return vruntime;
+	return clock->vtime + (vruntime - clock->vtime) * from / to;
+}
+
 static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
 {
 	tctx->vruntime = vruntime_under(tctx, id);
 	tctx->clock = id;
+	if (!(id & CLOCK_OF_CPU))
+		tctx->standing_domain = 0;
 }
 
 /*
