@@ -144,10 +144,11 @@ static __always_inline void fetch_first(u32 domain_id, const struct task_ctx *tc
  * No CPU of @home is idle: claim one for @p, which wakes there, whose task it
  * may preempt. It goes there directly: by way of the queue another CPU's turn
  * would be spent on fetching it. So it must be the one that should run next.
- * Returns the CPU, or a negative number.
+ * Returns the CPU, or a negative number. Not static: so it is verified once, and not anew for each
+ * caller.
  */
-static __noinline s32 preempt_for(struct task_struct *p, struct task_ctx *tctx,
-				  struct ballast_row *row, u32 home, u64 now)
+__noinline s32 preempt_for(struct task_struct *p __arg_trusted, struct task_ctx *tctx __arg_nonnull,
+			   struct ballast_row *row, u32 home, u64 now)
 {
 	struct ballast_domain *domain = domain_at(home);
 	bool many, due, goes_first, first_computes;
