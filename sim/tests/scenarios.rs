@@ -535,3 +535,66 @@ fn one_that_may_use_some_cpus_of_two_domains_moves_when_asked_to() {
     let heavy = &outcome.groups[0];
     assert!(heavy.received > 0.9, "{heavy:?}");
 }
+
+/// A sleeper that is ahead of its mates together comes before one of them all the same.
+#[test]
+fn one_that_wakes_preempts_a_mate_it_comes_before() {
+    let heavy = "nice = -10\ncpus = '1'\n\
+                 work = { kind = 'periodic', run_us = 9000, sleep_us = 3000 }";
+    let hog = format!("cpus = '1'\n{SPIN}");
+    near_what_they_are_owed(&on_one_node(3, &[SPIN, heavy, &hog]), 0.05);
+}
+
+/// One that is light takes long steps: those that sleep would never be behind a clock that took
+/// them too.
+#[test]
+fn a_light_party_does_not_take_the_clock_along() {
+    let timer = "nice = -5\ncpus = '0'\n\
+                 work = { kind = 'periodic', run_us = 20, sleep_us = 980 }";
+    let light = "nice = 5\ncpus = '2'\n\
+                 work = { kind = 'periodic', run_us = 4000, sleep_us = 50, jitter_pct = 20 }";
+    let free = "count = 2\nwork = { kind = 'periodic', run_us = 9000, sleep_us = 500 }";
+    let outcome = on_one_node(3, &[timer, light, free]);
+    let timer = &outcome.groups[0];
+    assert!(timer.bursts_per_s > 950.0, "{timer:?}");
+}
+
+#[test]
+fn one_that_wakes_waits_for_the_cpu_where_it_comes_first() {
+    let hogs = format!("count = 2\ncpus = '2-3'\n{SPIN}");
+    let brief = "nice = -5\ncpus = '0-1'\n\
+                 work = { kind = 'periodic', run_us = 50, sleep_us = 100 }";
+    let free = format!("count = 2\n{SPIN}");
+    let outcome = on_one_node(4, &[&hogs, brief, &free]);
+    let brief = &outcome.groups[1];
+    assert!(brief.longest_wait_ms < 1.0, "{brief:?}");
+    near_what_they_are_owed(&outcome, 0.1);
+}
+
+/// One of six hogs that come before it may use the CPU that idles nearly all the time.
+#[test]
+fn one_confined_to_a_cpu_gets_it_while_another_is_idle() {
+    let light = format!("nice = 10\ncpus = '0'\n{SPIN}");
+    let brief = "count = 2\nnice = 10\ncpus = '3'\n\
+                 work = { kind = 'periodic', run_us = 50, sleep_us = 500 }";
+    let timer = "cpus = '6'\nwork = { kind = 'periodic', run_us = 2500, sleep_us = 20000 }";
+    let free = format!("count = 6\n{SPIN}");
+    let outcome = on_one_node(8, &[&light, brief, timer, &free]);
+    let light = &outcome.groups[0];
+    assert!(light.received > 0.9, "{light:?}");
+}
+
+/// What a task owes or is owed it keeps as it is confined to CPUs and set free again.
+#[test]
+fn light_tasks_gain_nothing_by_changes_of_affinity() {
+    let outcome = kept(&format!(
+        "name = 'x'\nseconds = 12\n[topology]\nnodes = 1\ncores_per_llc = 2\n\
+         [faults]\nuntil_s = 11.9\naffinity_per_s = 400\n\
+         [checks]\nsteady_from_s = 3\noff = ['lag']\n\
+         [[tasks]]\nname = 'hogs'\ncount = 4\n{SPIN}\n\
+         [[tasks]]\nname = 'light'\ncount = 2\nnice = 15\n{SPIN}\n"
+    ));
+    let (hogs, light) = (&outcome.groups[0], &outcome.groups[1]);
+    assert!(hogs.received > 0.485, "{hogs:?}");
+    assert!(light.received < 0.03, "{light:?}");
+}

@@ -133,8 +133,8 @@ static __always_inline bool enqueue_directly(struct task_struct *p, struct task_
 	if (!cpu)
 		return false;
 	waited_for = is_waited_for(cpu_id, cpu);
-	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	join_confined(tctx, cpu_id);
+	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	if (!waited_for && scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
 		count(BALLAST_STAT_WAKE_IDLE_DOMAIN);
 	} else if (interrupt_for(tctx, cpu_id, waited_for, now)) {
@@ -174,6 +174,8 @@ static __always_inline void enqueue_confined(struct task_struct *p, struct task_
 		}
 	}
 	cpu_id = confined_cpu_of(p, home, fixed);
+	if ((enq_flags & SCX_ENQ_WAKEUP) && !fixed)
+		cpu_id = least_owed_cpu(p, tctx, home, cpu_id, now);
 	insert_confined(p, tctx, cpu_id, fixed, now, enq_flags);
 	if (scx_bpf_test_and_clear_cpu_idle(cpu_id)) {
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_IDLE);
@@ -234,7 +236,7 @@ void BPF_STRUCT_OPS(ballast_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	if (enq_flags & SCX_ENQ_WAKEUP) {
-		/* The kernel had it choose no CPU, for it has none but the only one of its domain. */
+		/* The kernel asks select_cpu for no task that has one CPU only. */
 		if (p->nr_cpus_allowed == 1 && preempt_for(p, tctx, row, home, now) >= 0) {
 			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags | SCX_ENQ_PREEMPT);
 			count(BALLAST_STAT_PREEMPTIONS);
@@ -303,9 +305,9 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	}
 	if (clock) {
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx);
-		advance(tctx->clock, tctx->vruntime, now);
+		advance(tctx->clock, tctx->vruntime, false, now);
 		if (tctx->confined_cpu)
-			advance(cpu->domain, cpu->confined_vtime, now);
+			advance(cpu->domain, cpu->confined_vtime, true, now);
 		if (!competes)
 			forgive(tctx, clock);
 	}
@@ -426,9 +428,9 @@ static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id,
 		join_confined(tctx, cpu_id);
 	switch_clock(tctx, id);
 	if (same && in_turn && !goes_on) {
-		advance(id, tctx->vruntime, now);
+		advance(id, tctx->vruntime, false, now);
 		if (tctx->confined_cpu)
-			advance(cpu->domain, cpu->confined_vtime, now);
+			advance(cpu->domain, cpu->confined_vtime, true, now);
 	}
 	tctx->queued = false;
 	tctx->out_of_turn = false;

@@ -3,19 +3,20 @@
  * party.bpf.h owns the standing, among the tasks of its domain, of those that are confined to
  * a CPU. It must never touch a queue.
  *
- * Among themselves they take turns by the CPU's clock. With the domain's they compete as one
- * party, since one that can have no more than that CPU must not come before them for ever.
- * The party weighs what those of it weigh that are runnable, and its vruntime, `confined_vtime`,
- * is their average by weight: each has a standing of its own in the domain's clock, brings it
- * as it wakes and takes it along as it goes to sleep. So whoever sleeps leaves nobody else
- * what it was owed, and is owed it still, within the bounds that hold for all that sleep.
+ * Among themselves, as mates, they take turns by the CPU's clock. With the domain's they compete
+ * as one party, since one that can have no more than that CPU must not come before them for
+ * ever. The party weighs what those of it weigh that are runnable, and its vruntime,
+ * `confined_vtime`, is their average by weight: each has a standing of its own in the domain's
+ * clock, brings it as it wakes and takes it along as it goes to sleep. So whoever sleeps leaves
+ * nobody else what it was owed, and is owed it still, within the bounds that hold for all that
+ * sleep.
  */
 #ifndef BALLAST_PARTY_BPF_H
 #define BALLAST_PARTY_BPF_H
 
 #include "vtime.bpf.h"
 
-/* By how much an average goes up if @weight of @total is @ahead of it. */
+/* How much of @ahead an average of so much @total moves by that comes or goes with @weight. */
 static __always_inline u64 part_of(u64 ahead, u64 weight, u64 total)
 {
 	bool behind = (s64)ahead < 0;
@@ -24,7 +25,7 @@ static __always_inline u64 part_of(u64 ahead, u64 weight, u64 total)
 	return behind ? -part : part;
 }
 
-/* What is added to a standing as it was brought, to have it today: the party's was bounded since. */
+/* By how much bounds have moved the party, and with it the standings of those that are in it. */
 static __always_inline u64 party_shift(const struct ballast_cpu *cpu)
 {
 	return cpu->confined_vtime - cpu->confined_mean;
@@ -56,25 +57,6 @@ static __always_inline void leave_confined(struct task_ctx *tctx)
 					 tctx->confined_weight, left));
 }
 
-/* Where @tctx, which joins those confined to a CPU of @domain_id, stands in that domain's clock. */
-static __always_inline u64 standing_of(const struct task_ctx *tctx, u32 domain_id)
-{
-	struct ballast_clock *to = clock_at(domain_id), *from;
-	u64 standing = tctx->standing;
-	bool known = tctx->standing_domain;
-
-	if (!to)
-		return standing;
-	if (tctx->standing_domain != domain_id + 1) {
-		from = clock_at(known ? tctx->standing_domain - 1 : tctx->clock);
-		if (from)
-			standing = to->vtime + (known ? standing : tctx->vruntime) - from->vtime;
-	}
-	if (known && tctx->confined_weight != tctx->weight)
-		standing = reweigh(to, standing, tctx->confined_weight, tctx->weight);
-	return clamp_vruntime(to, standing, tctx);
-}
-
 /* Count @tctx among the runnable tasks confined to @cpu. */
 static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
 {
@@ -87,16 +69,16 @@ static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
 	cpu = cpu_at(cpu_id);
 	if (!cpu)
 		return;
-	tctx->standing = standing_of(tctx, cpu->domain);
+	tctx->standing = vruntime_under(tctx, cpu->domain);
 	tctx->standing_domain = cpu->domain + 1;
 	tctx->confined_cpu = cpu_id + 1;
 	tctx->confined_weight = tctx->weight;
-	others = __sync_fetch_and_add(&cpu->confined_weight, tctx->weight);
-	if (!others) {
+	/* Before others see that there is an average. */
+	if (!cpu->confined_weight) {
 		cpu->confined_mean = tctx->standing;
 		cpu->confined_vtime = tctx->standing;
-		return;
 	}
+	others = __sync_fetch_and_add(&cpu->confined_weight, tctx->weight);
 	tctx->standing -= party_shift(cpu);
 	move_party(cpu, part_of(tctx->standing - cpu->confined_mean, tctx->weight,
 				others + tctx->weight));
@@ -117,7 +99,7 @@ static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 reque
 
 /*
  * Those confined to @cpu had it while nobody else of @domain waited: that they owe nobody, but for
- * a slice.
+ * a slice and the turn that ends now.
  */
 static __always_inline void forgive_party(struct ballast_cpu *cpu,
 					  const struct ballast_domain *domain)

@@ -213,6 +213,55 @@ static __always_inline bool is_due_on(const struct ballast_cpu *cpu, const struc
 			     party_may_pass(tctx));
 }
 
+/*
+ * Whether the task that runs on @cpu is behind @tctx, which is confined to it, by more than
+ * @margin_ns: among those that are or, if it is none of them, behind their party.
+ */
+static __always_inline bool comes_before_running(const struct ballast_cpu *cpu,
+						 const struct task_ctx *tctx, u64 margin_ns,
+						 u64 now)
+{
+	if (!cpu->party_runs)
+		return should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), margin_ns, now);
+	return cpu->running_key && time_before(queue_key(tctx, now) + margin_ns,
+					       running_key_at(cpu, cpu->running_mate_key, now));
+}
+
+/*
+ * Where @p is to wait, which wakes and may use some CPUs of @domain_id, none of them idle: on
+ * @known_cpu if it comes before the task that runs there, else where that is furthest behind.
+ */
+static __noinline s32 least_owed_cpu(struct task_struct *p __arg_trusted,
+				     const struct task_ctx *tctx, u32 domain_id, s32 known_cpu,
+				     u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	u64 key = vruntime_under(tctx, domain_id) + request_vtime(tctx) + preempt_margin_ns;
+	u64 running_key, last_key = 0;
+	u32 i, cpu_id, last = known_cpu;
+	struct ballast_cpu *cpu;
+
+	if (!domain || fifo_sched)
+		return known_cpu;
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
+		cpu_id = nth_cpu(domain, i);
+		if (cpu_id == BALLAST_NONE)
+			break;
+		cpu = bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) ? cpu_at(cpu_id) : NULL;
+		running_key = cpu ? cpu->running_key : 0;
+		if (!running_key)
+			continue;
+		running_key = running_key_at(cpu, running_key, now);
+		if (cpu_id == known_cpu && time_before(key, running_key))
+			return known_cpu;
+		if (!last_key || time_before(last_key, running_key)) {
+			last_key = running_key;
+			last = cpu_id;
+		}
+	}
+	return last;
+}
+
 /* Whether @tctx, confined to @cpu_id, should run there before the task that does. */
 static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_id, u64 now)
 {
@@ -220,8 +269,7 @@ static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_
 
 	if (!cpu || fifo_sched)
 		return false;
-	return is_due_on(cpu, tctx, now) ||
-	       should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), preempt_margin_ns, now);
+	return is_due_on(cpu, tctx, now) || comes_before_running(cpu, tctx, preempt_margin_ns, now);
 }
 
 /* The first that waits in the queue of @cpu_id computes. */
@@ -271,14 +319,12 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 {
 	struct task_struct *p = __COMPAT_scx_bpf_dsq_peek(dsq);
 	struct task_ctx *tctx = p ? task_ctx_of(p) : NULL;
-	u64 key;
 
 	if (!tctx || computes(burst_of(tctx)))
 		return false;
-	if (confined && is_due_on(cpu, tctx, now))
-		return true;
-	key = confined ? confined_key(cpu, request_ns(tctx), 0) : p->scx.dsq_vtime;
-	return should_make_way(cpu, key, margin_ns, now);
+	if (confined)
+		return is_due_on(cpu, tctx, now) || comes_before_running(cpu, tctx, margin_ns, now);
+	return should_make_way(cpu, p->scx.dsq_vtime, margin_ns, now);
 }
 
 /* Whether there is such a one in the CPU's queue or the domain's. */

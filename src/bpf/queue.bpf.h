@@ -224,8 +224,8 @@ static __always_inline void insert_confined(struct task_struct *p, struct task_c
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
-	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	join_confined(tctx, cpu_id);
+	switch_clock(tctx, CLOCK_OF_CPU | cpu_id);
 	leave_counts(tctx);
 	if (cpu && !fixed)
 		join_aside(tctx, cpu->domain, now);
@@ -301,7 +301,7 @@ static __always_inline u64 open_may_pass(void)
 	return 2 * slice_ns;
 }
 
-/* The same for one of those confined to a CPU: it has no other, and if it is light, takes nothing. */
+/* The same for one confined to a CPU: it has no other, and takes next to nothing if it is light. */
 static __always_inline u64 party_may_pass(const struct task_ctx *tctx)
 {
 	return is_light(tctx) ? FAR_AHEAD : open_may_pass();
@@ -430,9 +430,9 @@ static __always_inline u64 running_key_at(const struct ballast_cpu *cpu, u64 key
 }
 
 /*
- * Whether another CPU of @domain than @cpu_id runs one of the domain's that is behind one with @key.
- * Who may use both, and comes before either, does not keep one confined to @cpu_id waiting: it is
- * next there.
+ * Whether another CPU of @domain than @cpu_id idles, or runs one of the domain's that is behind one
+ * with @key. Who may use both, and comes before either, does not keep one confined to @cpu_id
+ * waiting: as a rule it is next there.
  */
 static __noinline bool others_are_behind(const struct ballast_domain *domain, u32 cpu_id, u64 key,
 					 u64 now)
@@ -441,6 +441,9 @@ static __noinline bool others_are_behind(const struct ballast_domain *domain, u3
 	u64 running_key;
 	u32 i, other;
 
+	/* One that idles is behind all: the one that makes way is sent there. */
+	if (domain->nr_idle)
+		return true;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		other = nth_cpu(domain, i);
 		if (other == BALLAST_NONE)
@@ -498,10 +501,11 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx, u32 cpu
 }
 
 /*
- * The least vruntime of those that run in @domain, NO_KEY if nobody does. It is made
- * from keys, which are one request ahead, a slice at most: it may be a slice less.
+ * The least vruntime of those that run in @domain, or only of those that may use all of it,
+ * @open; NO_KEY if nobody does. It is made from keys, which are one request ahead, a slice at
+ * most: it may be a slice less.
  */
-static __always_inline u64 least_running(const struct ballast_domain *domain, u64 now)
+static __always_inline u64 least_running(const struct ballast_domain *domain, bool open, u64 now)
 {
 	u64 least = NO_KEY, key;
 	struct ballast_cpu *cpu;
@@ -513,7 +517,7 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, u6
 			break;
 		cpu = cpu_at(cpu_id);
 		key = cpu ? cpu->running_key : 0;
-		if (!key)
+		if (!key || (open && cpu->party_runs))
 			continue;
 		key = running_key_at(cpu, key, now) - slice_ns;
 		if (key_before(key, least))
@@ -526,9 +530,10 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, u6
  * Nobody who waits is behind @vtime, so clock @id may move there. Of a domain's,
  * those that run may be further behind: a light task leaps ahead by seconds, and the
  * clock must not take their lag with it. Most may be further behind than two slices, so
- * that a shorter way is not worth a look at every CPU.
+ * that a shorter way is not worth a look at every CPU. A @party, whose steps are as long as it is
+ * light, moves the clock past none that may use all of the domain.
  */
-static __noinline void advance(u32 id, u64 vtime, u64 now)
+static __noinline void advance(u32 id, u64 vtime, bool party, u64 now)
 {
 	struct ballast_clock *clock = clock_at(id);
 	struct ballast_domain *domain;
@@ -537,9 +542,9 @@ static __noinline void advance(u32 id, u64 vtime, u64 now)
 	if (!clock)
 		return;
 	if (!(id & CLOCK_OF_CPU) && !fifo_sched &&
-	    time_before(clock->vtime + 2 * slice_ns, vtime)) {
+	    time_before(clock->vtime + (party ? 0 : 2 * slice_ns), vtime)) {
 		domain = domain_at(id);
-		least = domain ? least_running(domain, now) : NO_KEY;
+		least = domain ? least_running(domain, party, now) : NO_KEY;
 		if (key_before(least, vtime))
 			vtime = least;
 	}

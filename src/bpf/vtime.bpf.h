@@ -174,28 +174,6 @@ static __always_inline u64 most_ahead_elsewhere(u32 weight)
 	return max_u64(OWED_SLICES * slice_ns, 2 * to_vtime(slice_ns + TICK_MAX_NS, weight));
 }
 
-/* @tctx's vruntime as it would be under clock @id, with the same lag. */
-static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
-{
-	struct ballast_clock *from, *to;
-	u64 vruntime = tctx->vruntime, ahead;
-
-	to = clock_at(id);
-	if (!to)
-		return vruntime;
-	if (id != tctx->clock) {
-		from = clock_at(tctx->clock);
-		if (from)
-			vruntime = to->vtime + (vruntime - from->vtime);
-		if (!((id | tctx->clock) & CLOCK_OF_CPU)) {
-			ahead = to->vtime + most_ahead_elsewhere(tctx->weight);
-			if (time_before(ahead, vruntime))
-				vruntime = ahead;
-		}
-	}
-	return clamp_vruntime(to, vruntime, tctx);
-}
-
 /*
  * @tctx had a CPU that nobody else wanted: what it had without competition it owes
  * nobody, but for a slice.
@@ -219,6 +197,39 @@ static __always_inline u64 reweigh(const struct ballast_clock *clock, u64 vrunti
 	if (!from || !to || !time_before(clock->vtime, vruntime))
 		return vruntime;
 	return clock->vtime + (vruntime - clock->vtime) * from / to;
+}
+
+/*
+ * @tctx's vruntime as it would be under clock @id, with the same lag. The lag of one that is
+ * confined to a CPU, among those of the domain, is that of its standing.
+ */
+static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
+{
+	u64 vruntime = tctx->vruntime, ahead;
+	struct ballast_clock *from, *to;
+	u32 clock = tctx->clock;
+
+	to = clock_at(id);
+	if (!to)
+		return vruntime;
+	if ((clock & CLOCK_OF_CPU) && !(id & CLOCK_OF_CPU) && tctx->standing_domain) {
+		clock = tctx->standing_domain - 1;
+		from = clock_at(clock);
+		vruntime =
+			from ? reweigh(from, tctx->standing, tctx->confined_weight, tctx->weight) :
+			       tctx->standing;
+	}
+	if (id != clock) {
+		from = clock_at(clock);
+		if (from)
+			vruntime = to->vtime + (vruntime - from->vtime);
+		if (!((id | clock) & CLOCK_OF_CPU)) {
+			ahead = to->vtime + most_ahead_elsewhere(tctx->weight);
+			if (time_before(ahead, vruntime))
+				vruntime = ahead;
+		}
+	}
+	return clamp_vruntime(to, vruntime, tctx);
 }
 
 static __always_inline void switch_clock(struct task_ctx *tctx, u32 id)
