@@ -419,7 +419,7 @@ fn hogs_get_their_part_beside_those_that_are_brief_and_busy() {
     assert!(hogs.received > 0.95 * owed, "{hogs:?}");
 }
 
-/// One for each line of a table of tasks, on a node of so many CPUs.
+/// The outcome of these groups of tasks on one node of so many CPUs.
 fn on_one_node(cpus: usize, tasks: &[&str]) -> Outcome {
     let tables: String = tasks
         .iter()
@@ -432,7 +432,7 @@ fn on_one_node(cpus: usize, tasks: &[&str]) -> Outcome {
     ))
 }
 
-fn near_what_they_are_owed(outcome: &Outcome, within: f64) {
+fn assert_near_owed(outcome: &Outcome, within: f64) {
     for group in &outcome.groups {
         let owed = group.entitled.expect("a steady load");
         let off = (group.received / owed - 1.0).abs();
@@ -453,7 +453,7 @@ fn those_confined_to_a_cpu_are_owed_what_others_are() {
         let confined = format!("cpus = '0'\n{SPIN}");
         let free = format!("count = 2\n{SPIN}");
         let outcome = on_one_node(2, &[&confined, &sleeper, &free]);
-        near_what_they_are_owed(&outcome, 0.06);
+        assert_near_owed(&outcome, 0.06);
     }
 }
 
@@ -474,7 +474,7 @@ fn those_that_are_free_get_their_part_of_cpus_that_others_are_confined_to() {
     let first = format!("nice = -10\ncpus = '0'\n{SPIN}");
     let second = format!("count = 3\nnice = -5\ncpus = '1'\n{SPIN}");
     let free = format!("count = 3\n{SPIN}");
-    near_what_they_are_owed(&on_one_node(2, &[&first, &second, &free]), 0.05);
+    assert_near_owed(&on_one_node(2, &[&first, &second, &free]), 0.05);
 }
 
 #[test]
@@ -487,7 +487,7 @@ fn one_that_is_due_does_not_wait_for_others_confined_to_its_cpu() {
     assert!(timers.longest_wait_ms < 1.0, "{timers:?}");
 }
 
-/// Where a domain has one CPU only the kernel has tasks choose none as they wake.
+/// The kernel asks select_cpu for no task that has one CPU only.
 #[test]
 fn one_that_is_due_does_not_wait_for_a_hog_where_there_is_one_cpu() {
     for hogs in [1, 3] {
@@ -501,12 +501,12 @@ fn one_that_is_due_does_not_wait_for_a_hog_where_there_is_one_cpu() {
 
 /// A hog that is owed more than a CPU comes before all others, but may use other CPUs too.
 #[test]
-fn one_confined_to_a_cpu_does_not_wait_for_who_may_use_another() {
+fn one_confined_to_a_cpu_gets_its_part_beside_who_may_use_another() {
     let hog = format!("nice = -10\n{SPIN}");
     let others = format!("count = 4\n{SPIN}");
     let confined = "nice = -10\ncpus = '1'\n\
                     work = { kind = 'periodic', run_us = 2000, sleep_us = 6000 }";
-    near_what_they_are_owed(&on_one_node(2, &[&hog, &others, confined]), 0.05);
+    assert_near_owed(&on_one_node(2, &[&hog, &others, confined]), 0.05);
 }
 
 /// One that has its CPU to itself owes nobody for that when others come.
@@ -520,7 +520,7 @@ fn those_confined_to_a_cpu_owe_nothing_for_what_nobody_wanted() {
     assert!(confined.longest_wait_ms < 400.0, "{confined:?}");
 }
 
-/// Its CPU is no place to stay once it is to move, though it may be used there.
+/// The planner asks one of the two to leave CPU 1 or 2: it must not queue on its old CPU again.
 #[test]
 fn one_that_may_use_some_cpus_of_two_domains_moves_when_asked_to() {
     let outcome = kept(&format!(
@@ -531,6 +531,7 @@ fn one_that_may_use_some_cpus_of_two_domains_moves_when_asked_to() {
          [[tasks]]\nname = 'light'\nnice = 10\n{SPIN}\n\
          [checks]\noff = ['lag']\n"
     ));
+    assert!(outcome.moves.applied > 0, "{:?}", outcome.moves);
     assert_eq!(outcome.moves.expired, 0, "{:?}", outcome.moves);
     let heavy = &outcome.groups[0];
     assert!(heavy.received > 0.9, "{heavy:?}");
@@ -538,11 +539,11 @@ fn one_that_may_use_some_cpus_of_two_domains_moves_when_asked_to() {
 
 /// A sleeper that is ahead of its mates together comes before one of them all the same.
 #[test]
-fn one_that_wakes_preempts_a_mate_it_comes_before() {
+fn one_that_sleeps_gets_its_part_beside_a_mate() {
     let heavy = "nice = -10\ncpus = '1'\n\
                  work = { kind = 'periodic', run_us = 9000, sleep_us = 3000 }";
     let hog = format!("cpus = '1'\n{SPIN}");
-    near_what_they_are_owed(&on_one_node(3, &[SPIN, heavy, &hog]), 0.05);
+    assert_near_owed(&on_one_node(3, &[SPIN, heavy, &hog]), 0.05);
 }
 
 /// One that is light takes long steps: those that sleep would never be behind a clock that took
@@ -568,7 +569,7 @@ fn one_that_wakes_waits_for_the_cpu_where_it_comes_first() {
     let outcome = on_one_node(4, &[&hogs, brief, &free]);
     let brief = &outcome.groups[1];
     assert!(brief.longest_wait_ms < 1.0, "{brief:?}");
-    near_what_they_are_owed(&outcome, 0.1);
+    assert_near_owed(&outcome, 0.1);
 }
 
 /// One of six hogs that come before it may use the CPU that idles nearly all the time.

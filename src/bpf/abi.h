@@ -169,7 +169,7 @@ struct ballast_cpu {
 	struct ballast_clock clock;
 	/* standing of those tasks together in the domain's clock: the average of their own, bounded */
 	ballast_u64 confined_vtime;
-	/* that average, but for the bounds */
+	/* that average without bounds or forgiveness */
 	ballast_u64 confined_mean;
 	/* the sum of their weights while they are runnable */
 	ballast_u64 confined_weight;
@@ -184,7 +184,10 @@ struct ballast_cpu {
 	ballast_u64 wakes_in_ns;
 	/* how long its task usually runs in one go */
 	ballast_u64 running_burst_ns;
+	/* what running_key grows by: its party's weight if it is confined */
 	ballast_u32 running_weight;
+	/* what running_mate_key grows by: its own */
+	ballast_u32 running_mate_weight;
 	ballast_u32 domain;
 	ballast_u32 node;
 	ballast_u32 flags;

@@ -270,7 +270,8 @@ static __always_inline void note_running(struct ballast_cpu *cpu, const struct t
 	cpu->now_ns = now;
 	cpu->running_since_ns = now;
 	cpu->running_burst_ns = burst_of(tctx);
-	cpu->running_weight = tctx->weight;
+	cpu->running_weight = tctx->confined_cpu ? cpu->confined_weight : tctx->weight;
+	cpu->running_mate_weight = tctx->weight;
 	cpu->party_runs = tctx->confined_cpu != 0;
 	cpu->running_mate_key = queue_key(tctx, now);
 	cpu->interrupted = false;
@@ -305,9 +306,7 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	}
 	if (clock) {
 		tctx->vruntime = clamp_vruntime(clock, tctx->vruntime, tctx);
-		advance(tctx->clock, tctx->vruntime, false, now);
-		if (tctx->confined_cpu)
-			advance(cpu->domain, cpu->confined_vtime, true, now);
+		advance_clocks(tctx, cpu, now);
 		if (!competes)
 			forgive(tctx, clock);
 	}
@@ -333,7 +332,7 @@ void BPF_STRUCT_OPS(ballast_dispatch, s32 cpu_id, struct task_struct *prev)
 	tctx = keepable(prev);
 	look(&keys, cpu_id, cpu, domain, tctx);
 	if (keys.cpu_key != NO_KEY)
-		bound_party_ahead(cpu);
+		bound_party_ahead(cpu, domain);
 	if (tctx && tctx->confined_cpu && keys.open_key == NO_KEY)
 		forgive_party(cpu, domain);
 
@@ -427,11 +426,8 @@ static __always_inline void follow_clock(struct task_ctx *tctx, u32 cpu_id,
 	if (tctx->confined_cpu)
 		join_confined(tctx, cpu_id);
 	switch_clock(tctx, id);
-	if (same && in_turn && !goes_on) {
-		advance(id, tctx->vruntime, false, now);
-		if (tctx->confined_cpu)
-			advance(cpu->domain, cpu->confined_vtime, true, now);
-	}
+	if (same && in_turn && !goes_on)
+		advance_clocks(tctx, cpu, now);
 	tctx->queued = false;
 	tctx->out_of_turn = false;
 }

@@ -16,7 +16,7 @@
 
 #include "vtime.bpf.h"
 
-/* How much of @ahead an average of so much @total moves by that comes or goes with @weight. */
+/* How far an average over @total moves when one of @weight, @ahead of it, comes or goes. */
 static __always_inline u64 part_of(u64 ahead, u64 weight, u64 total)
 {
 	bool behind = (s64)ahead < 0;
@@ -25,7 +25,7 @@ static __always_inline u64 part_of(u64 ahead, u64 weight, u64 total)
 	return behind ? -part : part;
 }
 
-/* By how much bounds have moved the party, and with it the standings of those that are in it. */
+/* By how much bounds and forgiveness have moved the party, and with it those that are in it. */
 static __always_inline u64 party_shift(const struct ballast_cpu *cpu)
 {
 	return cpu->confined_vtime - cpu->confined_mean;
@@ -97,6 +97,22 @@ static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 reque
 	       request_ns * BALLAST_WEIGHT_NICE0 / max_u64(weight, BALLAST_WEIGHT_NICE0);
 }
 
+/* Move the party alone, whose vruntime was @seen, so as not to undo what others do meanwhile. */
+static __always_inline void shift_party(struct ballast_cpu *cpu, u64 seen, u64 to)
+{
+	if (to != seen)
+		__sync_fetch_and_add(&cpu->confined_vtime, to - seen);
+}
+
+/* The party of tasks confined to @cpu is no further ahead than @ahead. */
+static __always_inline void cap_party(struct ballast_cpu *cpu, u64 ahead)
+{
+	u64 seen = cpu->confined_vtime;
+
+	if (time_before(ahead, seen))
+		shift_party(cpu, seen, ahead);
+}
+
 /*
  * Those confined to @cpu had it while nobody else of @domain waited: that they owe nobody, but for
  * a slice and the turn that ends now.
@@ -104,20 +120,14 @@ static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 reque
 static __always_inline void forgive_party(struct ballast_cpu *cpu,
 					  const struct ballast_domain *domain)
 {
-	u64 ahead = domain->clock.vtime + slice_ns;
-
-	if (time_before(ahead, cpu->confined_vtime))
-		cpu->confined_vtime = ahead;
+	cap_party(cpu, domain->clock.vtime + slice_vtime(cpu->confined_weight));
 }
 
-/* The party of tasks confined to @cpu may be no further ahead than any task. */
-static __always_inline void bound_party_ahead(struct ballast_cpu *cpu)
+/* The party of tasks confined to @cpu, of @domain, may be no further ahead than any task. */
+static __always_inline void bound_party_ahead(struct ballast_cpu *cpu,
+					      const struct ballast_domain *domain)
 {
-	struct ballast_domain *domain = domain_at(cpu->domain);
-	u64 ahead = domain ? furthest_ahead(&domain->clock) : 0;
-
-	if (domain && time_before(ahead, cpu->confined_vtime))
-		cpu->confined_vtime = ahead;
+	cap_party(cpu, furthest_ahead(&domain->clock));
 }
 
 /*
@@ -129,7 +139,7 @@ static __always_inline void charge_confined(struct task_ctx *tctx, u64 ran_ns)
 {
 	struct ballast_domain *domain;
 	struct ballast_cpu *cpu;
-	u64 most;
+	u64 most, seen;
 
 	if (!tctx->confined_cpu)
 		return;
@@ -140,8 +150,9 @@ static __always_inline void charge_confined(struct task_ctx *tctx, u64 ran_ns)
 	move_party(cpu, ran_ns * BALLAST_WEIGHT_NICE0 / (cpu->confined_weight ?: 1));
 	domain = domain_at(cpu->domain);
 	most = max_u64(2 * slice_ns, most_owed(cpu->confined_weight));
+	seen = cpu->confined_vtime;
 	if (domain)
-		cpu->confined_vtime = bound_lag(&domain->clock, cpu->confined_vtime, most);
+		shift_party(cpu, seen, bound_lag(&domain->clock, seen, most));
 }
 
 #endif /* BALLAST_PARTY_BPF_H */

@@ -193,8 +193,8 @@ static __always_inline bool should_make_way(const struct ballast_cpu *cpu, u64 k
 }
 
 /*
- * Whether the task that runs on @cpu computes and should make way for @tctx, which is confined to
- * it and due: among those that are, or, if that is none of them, with the others.
+ * Whether @tctx, confined to @cpu, is due, and the task that runs there computes and may be passed:
+ * as a mate if that is confined too, else for its party.
  */
 static __always_inline bool is_due_on(const struct ballast_cpu *cpu, const struct task_ctx *tctx,
 				      u64 now)
@@ -206,16 +206,16 @@ static __always_inline bool is_due_on(const struct ballast_cpu *cpu, const struc
 		return false;
 	if (cpu->party_runs)
 		return is_due(tctx, &cpu->clock, tctx->vruntime) &&
-		       !is_owed_more(running_key_at(cpu, cpu->running_mate_key, now),
-				     queue_key(tctx, now), party_may_pass(tctx));
+		       !is_owed_more(running_mate_key_at(cpu, now), queue_key(tctx, now),
+				     party_may_pass(tctx));
 	return is_due_of_party(tctx, cpu, domain) &&
 	       !is_owed_more(running_key_at(cpu, seen, now), confined_key(cpu, request_ns(tctx), 0),
 			     party_may_pass(tctx));
 }
 
 /*
- * Whether the task that runs on @cpu is behind @tctx, which is confined to it, by more than
- * @margin_ns: among those that are or, if it is none of them, behind their party.
+ * Whether @tctx, confined to @cpu, comes before the task that runs there by more than @margin_ns:
+ * as a mate if that is confined too, else for its party.
  */
 static __always_inline bool comes_before_running(const struct ballast_cpu *cpu,
 						 const struct task_ctx *tctx, u64 margin_ns,
@@ -223,56 +223,28 @@ static __always_inline bool comes_before_running(const struct ballast_cpu *cpu,
 {
 	if (!cpu->party_runs)
 		return should_make_way(cpu, confined_key(cpu, request_ns(tctx), 0), margin_ns, now);
-	return cpu->running_key && time_before(queue_key(tctx, now) + margin_ns,
-					       running_key_at(cpu, cpu->running_mate_key, now));
+	return cpu->running_key &&
+	       time_before(queue_key(tctx, now) + margin_ns, running_mate_key_at(cpu, now));
 }
 
-/*
- * Where @p is to wait, which wakes and may use some CPUs of @domain_id, none of them idle: on
- * @known_cpu if it comes before the task that runs there, else where that is furthest behind.
- */
-static __noinline s32 least_owed_cpu(struct task_struct *p __arg_trusted,
-				     const struct task_ctx *tctx, u32 domain_id, s32 known_cpu,
-				     u64 now)
+/* Whether @tctx, confined to @cpu, should run there before the task that does. */
+static __always_inline bool should_run_before(const struct ballast_cpu *cpu,
+					      const struct task_ctx *tctx, u64 margin_ns, u64 now)
 {
-	struct ballast_domain *domain = domain_at(domain_id);
-	u64 key = vruntime_under(tctx, domain_id) + request_vtime(tctx) + preempt_margin_ns;
-	u64 running_key, last_key = 0;
-	u32 i, cpu_id, last = known_cpu;
-	struct ballast_cpu *cpu;
-
-	if (!domain || fifo_sched)
-		return known_cpu;
-	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
-		cpu_id = nth_cpu(domain, i);
-		if (cpu_id == BALLAST_NONE)
-			break;
-		cpu = bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) ? cpu_at(cpu_id) : NULL;
-		running_key = cpu ? cpu->running_key : 0;
-		if (!running_key)
-			continue;
-		running_key = running_key_at(cpu, running_key, now);
-		if (cpu_id == known_cpu && time_before(key, running_key))
-			return known_cpu;
-		if (!last_key || time_before(last_key, running_key)) {
-			last_key = running_key;
-			last = cpu_id;
-		}
-	}
-	return last;
+	return is_due_on(cpu, tctx, now) || comes_before_running(cpu, tctx, margin_ns, now);
 }
 
-/* Whether @tctx, confined to @cpu_id, should run there before the task that does. */
+/* The same at a wake-up. */
 static __always_inline bool may_preempt_on(const struct task_ctx *tctx, u32 cpu_id, u64 now)
 {
 	struct ballast_cpu *cpu = cpu_at(cpu_id);
 
 	if (!cpu || fifo_sched)
 		return false;
-	return is_due_on(cpu, tctx, now) || comes_before_running(cpu, tctx, preempt_margin_ns, now);
+	return should_run_before(cpu, tctx, preempt_margin_ns, now);
 }
 
-/* The first that waits in the queue of @cpu_id computes. */
+/* Whether the first that waits in the queue of @cpu_id computes. */
 static __always_inline bool first_computes_on(u32 cpu_id)
 {
 	struct task_struct *first = __COMPAT_scx_bpf_dsq_peek(CPU_DSQ(cpu_id));
@@ -282,8 +254,8 @@ static __always_inline bool first_computes_on(u32 cpu_id)
 }
 
 /*
- * Claim @cpu_id, to which @tctx is confined, if that should run there next, though it may be
- * @waited_for. Whoever runs there queues again: more of the same party may wake meanwhile, who
+ * Claim @cpu_id, to which @tctx is confined, if that should run there next, though others may wait
+ * in its queue, @waited_for. Whoever runs there queues again: more of the same party may wake meanwhile, who
  * have no other CPU.
  */
 static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_id, bool waited_for,
@@ -323,7 +295,7 @@ static __always_inline bool is_overdue(u64 dsq, const struct ballast_cpu *cpu, b
 	if (!tctx || computes(burst_of(tctx)))
 		return false;
 	if (confined)
-		return is_due_on(cpu, tctx, now) || comes_before_running(cpu, tctx, margin_ns, now);
+		return should_run_before(cpu, tctx, margin_ns, now);
 	return should_make_way(cpu, p->scx.dsq_vtime, margin_ns, now);
 }
 

@@ -429,20 +429,27 @@ static __always_inline u64 running_key_at(const struct ballast_cpu *cpu, u64 key
 	return key + to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_weight);
 }
 
+/* Likewise of the key that one confined to @cpu, which runs there, has among its mates. */
+static __always_inline u64 running_mate_key_at(const struct ballast_cpu *cpu, u64 now)
+{
+	return cpu->running_mate_key +
+	       to_vtime(elapsed_ns(cpu->running_since_ns, now), cpu->running_mate_weight);
+}
+
 /*
- * Whether another CPU of @domain than @cpu_id idles, or runs one of the domain's that is behind one
- * with @key. Who may use both, and comes before either, does not keep one confined to @cpu_id
- * waiting: as a rule it is next there.
+ * Whether another CPU of @domain than @cpu_id idles, or runs one of no party that comes after
+ * @key. Who may use both, and comes before either, does not keep one confined to @cpu_id waiting:
+ * as a rule it is next there.
  */
-static __noinline bool others_are_behind(const struct ballast_domain *domain, u32 cpu_id, u64 key,
+static __noinline bool others_come_after(const struct ballast_domain *domain, u32 cpu_id, u64 key,
 					 u64 now)
 {
-	struct ballast_cpu *cpu;
+	struct ballast_cpu *cpu = cpu_at(cpu_id);
 	u64 running_key;
 	u32 i, other;
 
-	/* One that idles is behind all: the one that makes way is sent there. */
-	if (domain->nr_idle)
+	/* The one that makes way is sent to a CPU that idles. This one counts as such for a while. */
+	if (domain->nr_idle > (cpu && cpu->idle_since_ns ? 1 : 0))
 		return true;
 	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
 		other = nth_cpu(domain, i);
@@ -454,6 +461,42 @@ static __noinline bool others_are_behind(const struct ballast_domain *domain, u3
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Where @p is to wait, which wakes and may use some CPUs of @domain_id, none of them idle: on
+ * @known_cpu if it comes before the task that runs there, by the margin, else on the one whose task
+ * comes last. Who waits there already is not asked: to keep from those did worse.
+ */
+static __noinline s32 least_owed_cpu(struct task_struct *p __arg_trusted,
+				     const struct task_ctx *tctx, u32 domain_id, s32 known_cpu,
+				     u64 now)
+{
+	struct ballast_domain *domain = domain_at(domain_id);
+	u64 key = vruntime_under(tctx, domain_id) + request_vtime(tctx) + preempt_margin_ns;
+	u64 running_key, last_key = 0;
+	u32 i, cpu_id, last = known_cpu;
+	struct ballast_cpu *cpu;
+
+	if (!domain || fifo_sched)
+		return known_cpu;
+	bpf_for(i, 0, DOMAIN_SCAN_MAX) {
+		cpu_id = nth_cpu(domain, i);
+		if (cpu_id == BALLAST_NONE)
+			break;
+		cpu = bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr) ? cpu_at(cpu_id) : NULL;
+		running_key = cpu ? cpu->running_key : 0;
+		if (!running_key)
+			continue;
+		running_key = running_key_at(cpu, running_key, now);
+		if (cpu_id == known_cpu && time_before(key, running_key))
+			return known_cpu;
+		if (!last_key || time_before(last_key, running_key)) {
+			last_key = running_key;
+			last = cpu_id;
+		}
+	}
+	return last;
 }
 
 /*
@@ -497,12 +540,11 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx, u32 cpu
 	party_key = confined_key(cpu, keys->cpu_request_ns, 0);
 	return stays_before(key, party_key, computes(burst_of(tctx)) && keys->party_is_due,
 			    keys->party_may_pass) &&
-	       !others_are_behind(domain, cpu_id, party_key, now);
+	       !others_come_after(domain, cpu_id, party_key, now);
 }
 
 /*
- * The least vruntime of those that run in @domain, or only of those that may use all of it,
- * @open; NO_KEY if nobody does. It is made from keys, which are one request ahead, a slice at
+ * The least vruntime of those that run in @domain, or only of those of no party, @open; NO_KEY if nobody does. It is made from keys, which are one request ahead, a slice at
  * most: it may be a slice less.
  */
 static __always_inline u64 least_running(const struct ballast_domain *domain, bool open, u64 now)
@@ -531,7 +573,7 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, bo
  * those that run may be further behind: a light task leaps ahead by seconds, and the
  * clock must not take their lag with it. Most may be further behind than two slices, so
  * that a shorter way is not worth a look at every CPU. A @party, whose steps are as long as it is
- * light, moves the clock past none that may use all of the domain.
+ * light, moves the clock past none of no party.
  */
 static __noinline void advance(u32 id, u64 vtime, bool party, u64 now)
 {
@@ -549,6 +591,15 @@ static __noinline void advance(u32 id, u64 vtime, bool party, u64 now)
 			vtime = least;
 	}
 	clock_advance(clock, vtime, now);
+}
+
+/* The clocks go on to @tctx, whose turn begins on @cpu, and to its party. */
+static __always_inline void advance_clocks(const struct task_ctx *tctx,
+					   const struct ballast_cpu *cpu, u64 now)
+{
+	advance(tctx->clock, tctx->vruntime, false, now);
+	if (tctx->confined_cpu)
+		advance(cpu->domain, cpu->confined_vtime, true, now);
 }
 
 /*
@@ -637,7 +688,7 @@ static __always_inline bool take_own(s32 cpu_id, const struct ballast_cpu *cpu,
 		party_key = confined_key(cpu, keys->cpu_request_ns, 0);
 		confined_first = !stays_before(keys->open_key, party_key, keys->party_is_due,
 					       keys->party_may_pass) ||
-				 others_are_behind(domain, cpu_id, party_key, now);
+				 others_come_after(domain, cpu_id, party_key, now);
 	}
 
 	if (confined_first && take_confined(cpu_id, keys))

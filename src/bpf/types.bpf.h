@@ -107,9 +107,9 @@ struct task_ctx {
 	/* CPU + 1 whose confined_weight includes confined_weight; 0: none */
 	u32 confined_cpu;
 	u32 confined_weight;
-	/* domain + 1 in whose clock it has a standing; 0: none, it is not confined */
+	/* domain + 1 in whose clock it has a standing; 0: none, vruntime says it */
 	u32 standing_domain;
-	/* that: its part of confined_mean while it has a confined_cpu */
+	/* its vruntime there; with a confined_cpu it counts from confined_mean: see party_shift */
 	u64 standing;
 	/* domain + 1 whose nr_aside counts it; 0: none */
 	u32 aside_domain;

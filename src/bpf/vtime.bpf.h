@@ -4,7 +4,8 @@
  * lag. It must never look at CPUs' idleness or choose a queue.
  *
  * Each queue has a clock: the largest vruntime of a task that began to run from it in its
- * turn or found an idle CPU, but by no leap past those that run. One that goes on after an
+ * turn or found an idle CPU, but by no leap past those that run; or, for a domain's, of a party
+ * (party.bpf.h), which moves it past none of no party that runs. One that goes on after an
  * interruption does not move it: it may be far ahead of those that wait. A task's lag
  * is its distance behind that clock. When a task changes queue it keeps its lag, not
  * its vruntime, since two clocks have nothing in common.
@@ -201,7 +202,8 @@ static __always_inline u64 reweigh(const struct ballast_clock *clock, u64 vrunti
 
 /*
  * @tctx's vruntime as it would be under clock @id, with the same lag. The lag of one that is
- * confined to a CPU, among those of the domain, is that of its standing.
+ * confined to a CPU, among those of the domain, is that of its standing: it must have left its
+ * party, or that lacks party_shift().
  */
 static __always_inline u64 vruntime_under(const struct task_ctx *tctx, u32 id)
 {

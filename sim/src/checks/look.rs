@@ -474,7 +474,7 @@ impl World {
         // What one confined to a CPU is ahead of those of the domain is said by its standing.
         let leaves = before.clock & CLOCK_OF_CPU != 0 && after.clock & CLOCK_OF_CPU == 0;
         let (from_id, vruntime, charged) = match before.standing_domain.checked_sub(1) {
-            Some(domain) if leaves => (domain, self.standing(&before), before.confined_weight),
+            Some(domain) if leaves => (domain, self.standing_of(&before), before.confined_weight),
             _ => (before.clock, before.vruntime, before.weight),
         };
         let (from, to) = (self.clock_of(from_id), self.clock_of(after.clock));
@@ -517,7 +517,7 @@ impl World {
 
     /// Where a task stood in the clock of its domain; it is kept relative to the party's while it
     /// is in one.
-    fn standing(&self, task: &task_ctx) -> u64 {
+    fn standing_of(&self, task: &task_ctx) -> u64 {
         match task.confined_cpu.checked_sub(1) {
             None => task.standing,
             Some(cpu) => {
