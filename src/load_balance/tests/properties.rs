@@ -194,9 +194,11 @@ proptest! {
         let first = plan(&snapshot, &config);
         for moved_ago_rounds in [0, u32::MAX] {
             let again = plan(&snapshot.applied(&first, moved_ago_rounds), &config);
-            // One that was moved for its load can seldom be mixed as well, or stand in the way.
+            // One that was moved for its load can seldom be mixed as well, or stand in the way:
+            // then mixing is left, and what evens it out.
             let mixes = |mv: &Move| mv.reason.cause == Cause::Mix;
-            prop_assert!(again.moves.iter().all(mixes), "{:?}", again.moves);
+            let nothing = again.moves.is_empty();
+            prop_assert!(nothing || again.moves.iter().any(mixes), "{:?}", again.moves);
         }
     }
 
