@@ -271,9 +271,11 @@ static __always_inline void note_running(struct ballast_cpu *cpu, const struct t
 	cpu->running_since_ns = now;
 	cpu->running_burst_ns = burst_of(tctx);
 	cpu->running_weight = tctx->confined_cpu ? cpu->confined_weight : tctx->weight;
-	cpu->running_mate_weight = tctx->weight;
 	cpu->party_runs = tctx->confined_cpu != 0;
-	cpu->running_mate_key = queue_key(tctx, now);
+	if (tctx->confined_cpu) {
+		cpu->running_mate_key = queue_key(tctx, now);
+		cpu->running_mate_weight = tctx->weight;
+	}
 	cpu->interrupted = false;
 	/* One that goes straight back to the CPU has nobody to make way for. */
 	if (is_bound_kthread(p) || p->tgid == daemon_tgid)

@@ -91,10 +91,10 @@ static __always_inline void join_confined(struct task_ctx *tctx, u32 cpu_id)
 static __always_inline u64 confined_key(const struct ballast_cpu *cpu, u64 request_ns,
 					u64 running_ns)
 {
-	u64 weight = cpu->confined_weight ?: 1;
+	u64 weight = cpu->confined_weight;
 
-	return cpu->confined_vtime + running_ns * BALLAST_WEIGHT_NICE0 / weight +
-	       request_ns * BALLAST_WEIGHT_NICE0 / max_u64(weight, BALLAST_WEIGHT_NICE0);
+	return cpu->confined_vtime + to_vtime(running_ns, weight) +
+	       to_vtime(request_ns, max_u64(weight, BALLAST_WEIGHT_NICE0));
 }
 
 /* Move the party alone, whose vruntime was @seen, so as not to undo what others do meanwhile. */
@@ -146,8 +146,8 @@ static __always_inline void charge_confined(struct task_ctx *tctx, u64 ran_ns)
 	cpu = cpu_at(tctx->confined_cpu - 1);
 	if (!cpu)
 		return;
-	tctx->standing += ran_ns * BALLAST_WEIGHT_NICE0 / (tctx->confined_weight ?: 1);
-	move_party(cpu, ran_ns * BALLAST_WEIGHT_NICE0 / (cpu->confined_weight ?: 1));
+	tctx->standing += to_vtime(ran_ns, tctx->confined_weight);
+	move_party(cpu, to_vtime(ran_ns, cpu->confined_weight));
 	domain = domain_at(cpu->domain);
 	most = max_u64(2 * slice_ns, most_owed(cpu->confined_weight));
 	seen = cpu->confined_vtime;

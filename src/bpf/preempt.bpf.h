@@ -255,8 +255,8 @@ static __always_inline bool first_computes_on(u32 cpu_id)
 
 /*
  * Claim @cpu_id, to which @tctx is confined, if that should run there next, though others may wait
- * in its queue, @waited_for. Whoever runs there queues again: more of the same party may wake meanwhile, who
- * have no other CPU.
+ * in its queue, @waited_for. Whoever runs there queues again: more of the same party may wake
+ * meanwhile, who have no other CPU.
  */
 static __always_inline bool interrupt_for(const struct task_ctx *tctx, u32 cpu_id, bool waited_for,
 					  u64 now)

@@ -544,8 +544,9 @@ static __always_inline bool prev_goes_first(const struct task_ctx *tctx, u32 cpu
 }
 
 /*
- * The least vruntime of those that run in @domain, or only of those of no party, @open; NO_KEY if nobody does. It is made from keys, which are one request ahead, a slice at
- * most: it may be a slice less.
+ * The least vruntime of those that run in @domain, or only of those of no party, @open; NO_KEY if
+ * nobody does. It is made from keys, which are one request ahead, a slice at most: it may be a
+ * slice less.
  */
 static __always_inline u64 least_running(const struct ballast_domain *domain, bool open, u64 now)
 {
@@ -572,8 +573,8 @@ static __always_inline u64 least_running(const struct ballast_domain *domain, bo
  * Nobody who waits is behind @vtime, so clock @id may move there. Of a domain's,
  * those that run may be further behind: a light task leaps ahead by seconds, and the
  * clock must not take their lag with it. Most may be further behind than two slices, so
- * that a shorter way is not worth a look at every CPU. A @party, whose steps are as long as it is
- * light, moves the clock past none of no party.
+ * that a shorter way is not worth a look at every CPU. A @party, whose steps are as long as it
+ * weighs little, never moves the clock past one that runs and is of no party.
  */
 static __noinline void advance(u32 id, u64 vtime, bool party, u64 now)
 {

@@ -5,8 +5,8 @@
  *
  * Each queue has a clock: the largest vruntime of a task that began to run from it in its
  * turn or found an idle CPU, but by no leap past those that run; or, for a domain's, of a party
- * (party.bpf.h), which moves it past none of no party that runs. One that goes on after an
- * interruption does not move it: it may be far ahead of those that wait. A task's lag
+ * (party.bpf.h), which never moves it past one that runs and is of no party. One that goes on
+ * after an interruption does not move it: it may be far ahead of those that wait. A task's lag
  * is its distance behind that clock. When a task changes queue it keeps its lag, not
  * its vruntime, since two clocks have nothing in common.
  *
@@ -68,13 +68,13 @@ static __always_inline u32 weight_of(const struct task_struct *p)
 	return nice_to_weight[nice_index];
 }
 
-static __always_inline u64 to_vtime(u64 ns, u32 weight)
+static __always_inline u64 to_vtime(u64 ns, u64 weight)
 {
 	return ns * BALLAST_WEIGHT_NICE0 / (weight ?: 1);
 }
 
 /* One slice in virtual time, for light tasks no more than for nice 0. */
-static __always_inline u64 slice_vtime(u32 weight)
+static __always_inline u64 slice_vtime(u64 weight)
 {
 	return to_vtime(slice_ns, weight > BALLAST_WEIGHT_NICE0 ? weight : BALLAST_WEIGHT_NICE0);
 }
