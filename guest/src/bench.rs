@@ -5,13 +5,14 @@
 mod catalogue;
 mod contender;
 mod cost;
+mod daemon;
 mod fairness;
 mod latency;
 mod quiet;
 mod throughput;
 mod trace;
 
-pub use catalogue::{Better, Clock, FigureSpec, Target, Work, all};
+pub use catalogue::{Better, Clock, FigureSpec, Machines, Target, Work, all};
 pub use contender::{Contender, KERNEL};
 
 use std::time::Duration;
@@ -145,7 +146,7 @@ fn take_turn(plan: &Plan, machine: &Machine, contender: &Contender, turn: u32) -
     let mut running: Option<Running> = None;
     for work in &plan.works {
         if running.is_none() {
-            match contender.start() {
+            match contender.start(&plan.works) {
                 Ok(started) => running = Some(started),
                 Err(why) => {
                     let why = format!("did not attach: {why:#}");

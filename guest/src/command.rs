@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Runs a program to its end, with a limit on its patience, and keeps what it printed.
-//! Never leaves it running.
+//! Never leaves it running, nor what it started.
 
 use std::env;
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::sys;
 
 /// Pause between two looks at it.
 const LOOK: Duration = Duration::from_millis(20);
@@ -18,7 +21,7 @@ struct Running(Child);
 impl Drop for Running {
     fn drop(&mut self) {
         // Both fail only after the end.
-        drop(self.0.kill());
+        drop(sys::kill_group(self.0.id()));
         drop(self.0.wait());
     }
 }
@@ -35,6 +38,8 @@ pub fn run(program: &str, arguments: &[&str], patience: Duration) -> Result<Stri
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("sharing a command's log")?)
         .stderr(log)
+        // Its own group, so that what it starts ends with it.
+        .process_group(0)
         .spawn();
     let mut running = match child {
         Ok(child) => Running(child),
@@ -65,7 +70,9 @@ pub fn run(program: &str, arguments: &[&str], patience: Duration) -> Result<Stri
 
 #[cfg(test)]
 mod unit {
+    use std::thread::sleep;
     use std::time::Duration;
+    use std::{env, fs, process};
 
     use super::run;
 
@@ -86,5 +93,22 @@ mod unit {
             let why = run(program, arguments, patience).expect_err(word);
             assert!(why.to_string().contains(word), "{why}");
         }
+        // One log, so one test: what a program started ends with it.
+        let path = env::temp_dir().join(format!("guest-test-child.{}", process::id()));
+        let script = format!("sleep 60 & echo $! >{}; wait", path.display());
+        let patience = Duration::from_millis(500);
+        run("sh", &["-c", &script], patience).expect_err("it waits for its child");
+        let pid = fs::read_to_string(&path).expect("its child's id");
+        drop(fs::remove_file(&path));
+        let stat = format!("/proc/{}/stat", pid.trim());
+        // Killed at once, though whoever takes in orphans may not have looked yet.
+        let is_there = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        for _ in 0..500 {
+            if !is_there() {
+                return;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        panic!("{stat} is still there");
     }
 }

@@ -17,6 +17,7 @@ pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod scheduler;
+pub mod sleepers;
 pub mod stats;
 pub mod stress;
 pub mod sys;

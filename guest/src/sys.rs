@@ -209,3 +209,12 @@ pub fn send_signal(pid: u32, signal: Signal) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid as libc::pid_t, number) })
 }
+
+/// Kills the process group that `leader` began.
+///
+/// # Errors
+/// When none of it is left.
+pub fn kill_group(leader: u32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::kill(-(leader as libc::pid_t), libc::SIGKILL) })
+}

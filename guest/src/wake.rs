@@ -4,7 +4,6 @@
 //! Never counts a request that found its worker awake: nothing was scheduled then.
 
 use std::hint::black_box;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -121,30 +120,6 @@ pub fn run(shape: &Shape) -> Result<Latencies> {
         }
     }
     summary(samples, shape.window).context("no worker was woken in the window")
-}
-
-/// Stack of a thread that only sleeps.
-const SLEEPER_STACK: usize = 64 * 1024;
-
-/// Starts `count` threads that only sleep, says `ready`, and waits for the end of its input.
-///
-/// # Errors
-/// When the machine cannot hold so many.
-pub fn sleepers(count: u32) -> Result<()> {
-    for _ in 0..count {
-        let builder = thread::Builder::new().stack_size(SLEEPER_STACK);
-        let asleep = || {
-            loop {
-                thread::park();
-            }
-        };
-        builder.spawn(asleep).context("starting a sleeper")?;
-    }
-    println!("ready");
-    io::stdin()
-        .read_to_end(&mut Vec::new())
-        .context("waiting for the end of the input")?;
-    Ok(())
 }
 
 fn spawn<T: Send + 'static>(

@@ -2,6 +2,8 @@
 //! Tests of the demand estimate.
 //! Never depends on real time: every instant is made up.
 
+use std::f64::consts::LN_2;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -345,7 +347,9 @@ proptest! {
             for (weight, _) in &mut evidence {
                 *weight *= (-half_lives).exp2();
             }
-            let fresh = (1.0 - (-half_lives).exp2()) * half_life_ns as f64 / 2f64.ln();
+            // 1 - exp2 would lose five digits of a nanosecond against a minute.
+            let faded = -(-half_lives * LN_2).exp_m1();
+            let fresh = faded * half_life_ns as f64 / LN_2;
             if run + sleep > 0 {
                 evidence.push((fresh, run as f64 / (run + sleep) as f64));
             }

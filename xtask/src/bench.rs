@@ -2,6 +2,7 @@
 //! Owns the benchmark: which work runs in which boot, and what becomes of the results.
 //! Must never mix figures of two boots in one table: only ratios inside one boot mean anything.
 
+mod build_job;
 mod page;
 mod peers;
 mod plot;
@@ -31,8 +32,6 @@ const TURNS: u32 = 5;
 const QUICK_TURNS: u32 = 1;
 /// The kernel with the newer EEVDF.
 const NEWER_SERIES: &str = "7.3";
-/// The machine for work that says something on a larger one.
-const LARGE: &str = "4x8";
 /// Boots for one place, at most: QEMU loses one in some dozens to stale code.
 const BOOTS: u32 = 4;
 /// Host seconds for one of the guest's: a clock that counts instructions runs slower than the
@@ -65,7 +64,7 @@ pub struct BenchArgs {
         default_value = CONTENDERS
     )]
     schedulers: Vec<String>,
-    /// Shorter windows, on the usual machine only: a look, not a measurement
+    /// Shorter windows, on the usual machine unless one is named: a look, not a measurement
     #[arg(long)]
     quick: bool,
     /// Only on this kernel series
@@ -110,7 +109,8 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let works = list(&workspace::require(&programs, "guest-test")?)?;
     if args.list {
         for work in &works {
-            println!("{:16} {:7} {}", work.name, work.clock.name(), work.title);
+            let (clock, machines) = (work.clock.name(), work.machines);
+            println!("{:16} {clock:7} {:34} {machines}", work.name, work.title);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -118,10 +118,10 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let (mut whole, mut was_interrupted) = (true, false);
     let mut measured = Vec::new();
     if !args.page_only {
-        let chosen = choose(&works, &args.only)?;
+        let places = places(args, &choose(&works, &args.only)?)?;
         let peers = peers::find(&cache, &args.schedulers, args.peers.as_deref())?;
         let base = Initramfs::base(&cache, &programs)?;
-        for (place, works) in places(args, &chosen)? {
+        for (place, works) in places {
             let (ending, results) = measure(&cache, &base, args, &peers, &place, &works)?;
             let parts = results.map_or(Vec::new(), |results| results.parts(&works));
             if is_kept {
@@ -192,13 +192,14 @@ fn places(args: &BenchArgs, works: &[Work]) -> Result<Vec<(Place, Vec<Work>)>> {
         vec![
             machine(&usual, topology::DEFAULT)?,
             machine(&parse(NEWER_SERIES)?, topology::DEFAULT)?,
-            machine(&usual, LARGE)?,
+            machine(&usual, topology::LARGE)?,
+            machine(&usual, topology::ROOMY)?,
         ]
     };
     let mut places = Vec::new();
     for (series, topology) in machines {
         for clock in [Clock::Multi, Clock::Icount] {
-            let fits = |work: &&Work| work.clock == clock && (work.large || topology.name != LARGE);
+            let fits = |work: &&Work| work.clock == clock && work.machines.include(topology.name);
             let works: Vec<Work> = works.iter().filter(fits).cloned().collect();
             if !works.is_empty() {
                 let place = Place {
@@ -208,6 +209,17 @@ fn places(args: &BenchArgs, works: &[Work]) -> Result<Vec<(Place, Vec<Work>)>> {
                 };
                 places.push((place, works));
             }
+        }
+    }
+    let is_done = |name: &String| {
+        let mut all = places.iter().flat_map(|(_, works)| works);
+        all.any(|work| work.name == *name)
+    };
+    for work in works {
+        if args.only.contains(&work.name) && !is_done(&work.name) {
+            let (name, machines) = (&work.name, work.machines);
+            let why = format!("{name} is for {machines}: name that machine by --topology");
+            return Err(UsageError(why).into());
         }
     }
     Ok(places)
@@ -238,6 +250,12 @@ fn measure(
         .collect::<Result<_>>()?;
     if let Ok(tool) = qemu::program(OPTIONAL_TOOL) {
         files.push(file(&tool)?);
+    }
+    if works.iter().any(|work| work.name == build_job::WORK) {
+        match build_job::files(cache) {
+            Ok(more) => files.extend(more),
+            Err(why) => println!("note: no build in the guest: {why:#}"),
+        }
     }
     let limit: u64 = works.iter().map(|work| work.limit_secs).sum::<u64>() + START_SECS;
     let mut collector = Collector::new(turns);
@@ -339,6 +357,7 @@ fn why(ending: Ending) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::results::Machines;
     use super::*;
 
     #[derive(clap::Parser)]
@@ -353,5 +372,51 @@ mod tests {
         assert!(parse(&["bench", "--only", "wake", "--quick"]).is_for_the_page());
         assert!(!parse(&["bench", "--schedulers", "eevdf,ballast"]).is_for_the_page());
         assert!(!parse(&["bench", "--peers", "elsewhere"]).is_for_the_page());
+    }
+
+    #[test]
+    fn machines_have_the_work_that_is_for_them() {
+        let machines = |words: &[&str], machines| {
+            let work = Work {
+                name: "some".into(),
+                title: String::new(),
+                about: String::new(),
+                clock: Clock::Multi,
+                machines,
+                limit_secs: 1,
+                figures: Vec::new(),
+            };
+            let words = [&["bench", "--only", "some"], words].concat();
+            let args = <Line as clap::Parser>::parse_from(words).args;
+            let place = |(place, _): (Place, _)| format!("{} {}", place.series, place.topology);
+            places(&args, &[work]).map(|boots| boots.into_iter().map(place).collect::<Vec<_>>())
+        };
+        let (usual, newer) = ("6.18 2x4", "7.3 2x4");
+        for (words, kind, expected) in [
+            (&[][..], Machines::Usual, &[usual, newer][..]),
+            (&[], Machines::AlsoLarge, &[usual, newer, "6.18 4x8"]),
+            (&[], Machines::Roomy, &["6.18 2x4-roomy"]),
+            (&["--quick"], Machines::AlsoLarge, &[usual]),
+            (
+                &["--topology", "2x4-roomy"],
+                Machines::Roomy,
+                &["6.18 2x4-roomy"],
+            ),
+            (&["--topology", "4x8"], Machines::AlsoLarge, &["6.18 4x8"]),
+        ] {
+            assert_eq!(
+                machines(words, kind).expect("a boot"),
+                expected,
+                "{words:?}"
+            );
+        }
+        for (words, kind) in [
+            (&["--quick"][..], Machines::Roomy),
+            (&["--topology", "4x8"], Machines::Usual),
+            (&["--topology", "2x4-roomy"], Machines::AlsoLarge),
+        ] {
+            let why = machines(words, kind).expect_err("no boot");
+            assert!(why.is::<UsageError>(), "{words:?}: {why}");
+        }
     }
 }

@@ -75,6 +75,12 @@ impl FromStr for ExtraFile {
 }
 
 impl ExtraFile {
+    /// The host's file `host`, at `guest` in the guest.
+    pub fn at(host: PathBuf, guest: String) -> ExtraFile {
+        let guest = Some(guest);
+        ExtraFile { host, guest }
+    }
+
     /// Programs go where PATH finds them, other files where the script starts.
     fn guest_path(&self, executable: bool) -> String {
         self.guest.clone().unwrap_or_else(|| {

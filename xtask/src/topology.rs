@@ -6,9 +6,16 @@ use std::fmt::Write as _;
 
 /// The machine used unless another is named.
 pub const DEFAULT: &str = "2x4";
+/// One to see what a larger machine makes of the same work.
+pub const LARGE: &str = "4x8";
+/// One with memory for 100,000 threads.
+pub const ROOMY: &str = "2x4-roomy";
 
 /// A node's memory: room for the initramfs, stress-ng and its page cache.
 const NODE_MEMORY_MIB: u32 = 1024;
+/// A node's in the roomy machine: 100,000 threads take some 4 GiB in all, the kernel's part
+/// included, and as much is left for what a scheduler keeps of each.
+const ROOMY_NODE_MEMORY_MIB: u32 = 4096;
 
 /// One NUMA node: `cpus` of them from `first_cpu` on; none makes it memory-only.
 #[derive(Debug)]
@@ -26,6 +33,7 @@ pub struct Topology {
     sockets: u32,
     cores: u32,
     threads: u32,
+    node_memory_mib: u32,
     /// CPUs plugged in; the rest of sockets × cores × threads are empty places.
     present_cpus: u32,
     nodes: &'static [Node],
@@ -37,23 +45,36 @@ const fn node(first_cpu: u32, cpus: u32) -> Node {
     Node { first_cpu, cpus }
 }
 
-static TOPOLOGIES: [Topology; 5] = [
+static TOPOLOGIES: [Topology; 6] = [
     Topology {
         name: "1x4",
         about: "one socket of 4 cores, one node",
         sockets: 1,
         cores: 4,
         threads: 1,
+        node_memory_mib: NODE_MEMORY_MIB,
         present_cpus: 4,
         nodes: &[node(0, 4)],
         distances: &[],
     },
     Topology {
-        name: "2x4",
+        name: DEFAULT,
         about: "two sockets of 4 cores, a node each, distance 21",
         sockets: 2,
         cores: 4,
         threads: 1,
+        node_memory_mib: NODE_MEMORY_MIB,
+        present_cpus: 8,
+        nodes: &[node(0, 4), node(4, 4)],
+        distances: &[(0, 1, 21)],
+    },
+    Topology {
+        name: ROOMY,
+        about: "2x4 with four times the memory, for 100,000 threads",
+        sockets: 2,
+        cores: 4,
+        threads: 1,
+        node_memory_mib: ROOMY_NODE_MEMORY_MIB,
         present_cpus: 8,
         nodes: &[node(0, 4), node(4, 4)],
         distances: &[(0, 1, 21)],
@@ -64,16 +85,18 @@ static TOPOLOGIES: [Topology; 5] = [
         sockets: 2,
         cores: 2,
         threads: 2,
+        node_memory_mib: NODE_MEMORY_MIB,
         present_cpus: 8,
         nodes: &[node(0, 4), node(4, 4)],
         distances: &[(0, 1, 21)],
     },
     Topology {
-        name: "4x8",
+        name: LARGE,
         about: "four sockets of 8 cores in a ring: neighbours 21, opposite 31",
         sockets: 4,
         cores: 8,
         threads: 1,
+        node_memory_mib: NODE_MEMORY_MIB,
         present_cpus: 32,
         nodes: &[node(0, 8), node(8, 8), node(16, 8), node(24, 8)],
         distances: &[
@@ -91,6 +114,7 @@ static TOPOLOGIES: [Topology; 5] = [
         sockets: 2,
         cores: 4,
         threads: 1,
+        node_memory_mib: NODE_MEMORY_MIB,
         present_cpus: 6,
         // Linux numbers nodes with CPUs first, so the one without is the last here too.
         nodes: &[node(0, 4), node(4, 4), node(0, 0)],
@@ -109,12 +133,13 @@ impl Topology {
                 self.present_cpus, self.sockets, self.cores, self.threads
             ),
             "-m".into(),
-            format!("{}M", NODE_MEMORY_MIB as usize * self.nodes.len()),
+            format!("{}M", self.node_memory_mib as usize * self.nodes.len()),
         ];
         for (id, node) in self.nodes.iter().enumerate() {
             args.push("-object".into());
             args.push(format!(
-                "memory-backend-ram,id=mem{id},size={NODE_MEMORY_MIB}M"
+                "memory-backend-ram,id=mem{id},size={}M",
+                self.node_memory_mib
             ));
             args.push("-numa".into());
             args.push(match node.cpus {
@@ -153,7 +178,7 @@ pub fn table() -> String {
     let mut table = String::new();
     for topology in &TOPOLOGIES {
         // Writing to a String cannot fail.
-        let _ = writeln!(table, "{:6} {}", topology.name, topology.about);
+        let _ = writeln!(table, "{:9} {}", topology.name, topology.about);
     }
     table
 }
@@ -167,6 +192,10 @@ mod tests {
         let args = by_name("2x4").expect("known").qemu_args();
         assert_eq!(args[1], "8,maxcpus=8,sockets=2,cores=4,threads=1");
         assert_eq!(args[3], "2048M");
+        assert!(args[5].ends_with(",size=1024M"), "{}", args[5]);
+        let args = by_name(ROOMY).expect("known").qemu_args();
+        assert_eq!(args[3], "8192M");
+        assert!(args[5].ends_with(",size=4096M"), "{}", args[5]);
         assert!(args.contains(&"node,nodeid=1,memdev=mem1,cpus=4-7".to_string()));
         assert!(args.contains(&"dist,src=0,dst=1,val=21".to_string()));
     }

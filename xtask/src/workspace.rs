@@ -2,7 +2,7 @@
 //! Owns building the workspace's own programs and finding them.
 //! Must never link them: the harness only copies what cargo made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -56,9 +56,35 @@ fn cargo() -> Command {
     command
 }
 
+/// The folder of a package that the workspace depends on, where cargo unpacked it.
+///
+/// # Errors
+/// When cargo cannot run, or there is no such package.
+pub fn package_folder(name: &str) -> Result<PathBuf> {
+    // The lock file names crates of other platforms too, which cargo would have to fetch.
+    let platform = ["--filter-platform", "x86_64-unknown-linux-gnu"];
+    let metadata = metadata(&[&["--locked"], &platform[..]].concat())?;
+    let packages = metadata["packages"].as_array();
+    let package = packages.and_then(|all| all.iter().find(|one| one["name"] == name));
+    let manifest = package.and_then(|one| one["manifest_path"].as_str());
+    let folder = manifest.and_then(|path| Path::new(path).parent());
+    Ok(folder
+        .with_context(|| format!("cargo metadata names no package {name}"))?
+        .into())
+}
+
 fn target_folder() -> Result<PathBuf> {
+    let metadata = metadata(&["--no-deps"])?;
+    let folder = metadata["target_directory"].as_str();
+    Ok(folder
+        .context("cargo metadata names no target folder")?
+        .into())
+}
+
+fn metadata(flags: &[&str]) -> Result<serde_json::Value> {
     let metadata = cargo()
-        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .args(["metadata", "--format-version", "1"])
+        .args(flags)
         .output()
         .context("running cargo metadata")?;
     if !metadata.status.success() {
@@ -67,10 +93,5 @@ fn target_folder() -> Result<PathBuf> {
             String::from_utf8_lossy(&metadata.stderr).trim()
         );
     }
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&metadata.stdout).context("reading cargo metadata")?;
-    let folder = metadata["target_directory"].as_str();
-    Ok(folder
-        .context("cargo metadata names no target folder")?
-        .into())
+    serde_json::from_slice(&metadata.stdout).context("reading cargo metadata")
 }

@@ -5,7 +5,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Bench, cost, fairness, latency, throughput, trace};
+use super::{Bench, cost, daemon, fairness, latency, throughput, trace};
 
 /// What the guest's clock must count for the figures to mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -15,6 +15,18 @@ pub enum Clock {
     Multi,
     /// Instructions: latency and cost.
     Icount,
+}
+
+/// The machines on which a piece of work says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Machines {
+    /// Those of the usual size.
+    Usual,
+    /// Larger ones too.
+    AlsoLarge,
+    /// Only one with memory for many tasks; scx_ballast is told to make its table as large.
+    Roomy,
 }
 
 /// Which way a figure is better.
@@ -88,8 +100,8 @@ pub struct Work {
     pub about: &'static str,
     /// The clock it needs.
     pub clock: Clock,
-    /// Whether it says something on a larger machine too.
-    pub large: bool,
+    /// Where it says something.
+    pub machines: Machines,
     /// Longest one contender may take for it, in the guest's seconds.
     pub limit_secs: u64,
     /// What it leaves.
@@ -106,6 +118,7 @@ pub fn all() -> Vec<Work> {
         throughput::WORKS,
         trace::WORKS,
         cost::WORKS,
+        daemon::WORKS,
     ]
     .concat()
 }

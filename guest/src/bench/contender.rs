@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::catalogue::{Machines, Work};
 use crate::kmsg::KernelLog;
 use crate::scheduler;
 use crate::sys::{self, Signal};
@@ -20,6 +21,8 @@ pub const KERNEL: &str = "eevdf";
 const ATTACH_PATIENCE: Duration = Duration::from_secs(240);
 /// Ending waits for running work in the kernel.
 const DETACH_PATIENCE: Duration = Duration::from_secs(60);
+/// What scx_ballast is told where there are more tasks than it has rows for by default.
+const MANY_TASKS: [&str; 2] = ["--max-tasks", "131072"];
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -63,11 +66,19 @@ impl Contender {
         (output.status.success() && !line.is_empty()).then(|| line.to_owned())
     }
 
-    /// Starts it with default flags and waits until the kernel says it is enabled.
+    /// The flags it is started with for these pieces of work: the defaults, as a rule.
+    fn flags(&self, works: &[Work]) -> &'static [&'static str] {
+        // scx_ballast_old is another version of it.
+        let ours = self.0.split('_').next() == Some("ballast");
+        let many = works.iter().any(|work| work.machines == Machines::Roomy);
+        if ours && many { &MANY_TASKS } else { &[] }
+    }
+
+    /// Starts it for these pieces of work and waits until the kernel says it is enabled.
     ///
     /// # Errors
     /// When it is not in the guest, ends, or the patience runs out.
-    pub(super) fn start(&self) -> Result<Running> {
+    pub(super) fn start(&self, works: &[Work]) -> Result<Running> {
         let state = scheduler::state();
         let Some(program) = self.program() else {
             // A kernel without sched_ext has its own scheduler too.
@@ -81,6 +92,7 @@ impl Contender {
         }
         let log = File::create(log_path()).context("making its log")?;
         let child = Command::new(&program)
+            .args(self.flags(works))
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("sharing its log")?)
             .stderr(log)
@@ -232,7 +244,8 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod unit {
-    use super::Contender;
+    use super::{Contender, MANY_TASKS};
+    use crate::bench::all;
 
     #[test]
     fn names_become_programs() {
@@ -242,5 +255,19 @@ mod unit {
         for bad in ["", "../x", "a b", "scx-rusty"] {
             assert!(Contender::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_for_many_tasks_one_is_told_more_than_its_name() {
+        let all = all();
+        let flags = |contender, work: &str| {
+            let works: Vec<_> = all.iter().filter(|one| one.name == work).copied().collect();
+            let contender = Contender::parse(contender).expect(contender);
+            contender.flags(&works)
+        };
+        assert_eq!(flags("ballast", "daemon-many"), MANY_TASKS);
+        assert_eq!(flags("ballast_old", "daemon-many"), MANY_TASKS);
+        assert!(flags("ballast", "daemon").is_empty());
+        assert!(flags("rusty", "daemon-many").is_empty());
     }
 }

@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What a scheduler costs: time in its BPF programs, its daemon's CPU time and memory.
+//! What a scheduler's BPF programs cost: their time, and the verifier's.
 //! Never knows a scheduler: the kernel's accounts are read.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use fb_procfs::{CpuStat, ProcReader};
 
 use super::Bench;
-use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use super::catalogue::{Better, Clock, FigureSpec, Machines, Target, Work};
 use super::throughput::hackbench_loops;
 use crate::command;
 use crate::load::{Group, Spinners};
-use crate::sys;
 
 /// BPF_PROG_TYPE_STRUCT_OPS of the kernel's uapi/linux/bpf.h.
 const STRUCT_OPS: u64 = 27;
@@ -34,72 +30,40 @@ const fn cost(key: &'static str, title: &'static str) -> FigureSpec {
     }
 }
 
-const fn daemon_figure(
-    key: &'static str,
-    title: &'static str,
-    unit: &'static str,
-    targets: &'static [Target],
-) -> FigureSpec {
-    FigureSpec::new(key, title, unit, Better::Less, targets)
-}
-
-pub(super) const WORKS: &[Work] = &[
-    Work {
-        name: "bpf-cost",
-        title: "Time in BPF",
-        about: "CPU time in the scheduler's callbacks for each context switch (kernel.bpf_stats_enabled, /proc/stat), while hackbench sends through pipes, and while workers are woken beside a hog a CPU. The kernel takes the time that passes in a callback; as one thread emulates the CPUs in turn, what the others execute meanwhile is in it, so it is divided by the number of CPUs that were busy. Instructions: what the verifier walked to accept them.",
-        clock: Clock::Icount,
-        large: false,
-        limit_secs: 60,
-        figures: &[
-            FigureSpec {
-                key: "switches",
-                title: "context switches, hackbench",
-                unit: "",
-                better: Better::Less,
-                targets: &[],
-            },
-            FigureSpec {
-                key: "busy",
-                title: "CPUs busy, hackbench",
-                unit: "",
-                better: Better::Less,
-                targets: &[],
-            },
-            cost("messages", "BPF a switch, hackbench"),
-            cost("wake-ups", "BPF a switch, wake-ups beside hogs"),
-            FigureSpec {
-                key: "verified",
-                title: "verified instructions",
-                unit: "",
-                better: Better::Less,
-                targets: &[],
-            },
-        ],
-        run: bpf_cost,
-    },
-    Work {
-        name: "daemon",
-        title: "The daemon",
-        about: "CPU time and memory of the scheduler's process beside sleeping threads, on an otherwise idle machine. An hour's CPU seconds are projected from the window; an emulated CPU is some ten times slower than a real one.",
-        clock: Clock::Multi,
-        large: false,
-        limit_secs: 120,
-        figures: &[
-            daemon_figure("cpu-100", "CPU seconds an hour, 100 threads", "s", &[]),
-            // 0.1 % of one CPU.
-            daemon_figure(
-                "cpu-10000",
-                "CPU seconds an hour, 10,000 threads",
-                "s",
-                &[Target::AtMost(3.6)],
-            ),
-            daemon_figure("memory-100", "memory, 100 threads", "MiB", &[]),
-            daemon_figure("memory-10000", "memory, 10,000 threads", "MiB", &[]),
-        ],
-        run: daemon,
-    },
-];
+pub(super) const WORKS: &[Work] = &[Work {
+    name: "bpf-cost",
+    title: "Time in BPF",
+    about: "CPU time in the scheduler's callbacks for each context switch (kernel.bpf_stats_enabled, /proc/stat), while hackbench sends through pipes, and while workers are woken beside a hog a CPU. The kernel takes the time that passes in a callback; as one thread emulates the CPUs in turn, what the others execute meanwhile is in it, so it is divided by the number of CPUs that were busy. Instructions: what the verifier walked to accept them.",
+    clock: Clock::Icount,
+    machines: Machines::Usual,
+    limit_secs: 60,
+    figures: &[
+        FigureSpec {
+            key: "switches",
+            title: "context switches, hackbench",
+            unit: "",
+            better: Better::Less,
+            targets: &[],
+        },
+        FigureSpec {
+            key: "busy",
+            title: "CPUs busy, hackbench",
+            unit: "",
+            better: Better::Less,
+            targets: &[],
+        },
+        cost("messages", "BPF a switch, hackbench"),
+        cost("wake-ups", "BPF a switch, wake-ups beside hogs"),
+        FigureSpec {
+            key: "verified",
+            title: "verified instructions",
+            unit: "",
+            better: Better::Less,
+            targets: &[],
+        },
+    ],
+    run: bpf_cost,
+}];
 
 fn bpf_cost(bench: &mut Bench) -> Result<()> {
     let pid = bench.running.pid();
@@ -283,77 +247,11 @@ fn program_of(text: &str) -> Option<(u64, Program)> {
     Some((number("prog_id")?, program))
 }
 
-/// Threads that only sleep; dropping this ends them.
-struct Sleepers(Child);
-
-impl Sleepers {
-    fn start(count: u32) -> Result<Self> {
-        let child = Command::new("ballast-load")
-            .args(["sleepers", &count.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting the sleepers")?;
-        let mut sleepers = Self(child);
-        let stdout = sleepers.0.stdout.take().context("the sleepers are mute")?;
-        let mut line = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .context("waiting for the sleepers")?;
-        match line.trim() {
-            "ready" => Ok(sleepers),
-            _ => bail!("{count} sleeping threads could not be started"),
-        }
-    }
-}
-
-impl Drop for Sleepers {
-    fn drop(&mut self) {
-        // Both fail only after the end.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn daemon(bench: &mut Bench) -> Result<()> {
-    let Some(pid) = bench.running.pid() else {
-        bail!("it has no daemon");
-    };
-    for (count, cpu, memory) in [
-        (100, "cpu-100", "memory-100"),
-        (10_000, "cpu-10000", "memory-10000"),
-    ] {
-        let sleepers = Sleepers::start(count)?;
-        sleep(bench.seconds(2, 5));
-        let window = bench.seconds(5, 15);
-        let before = sys::process_cpu_ns(pid).context("reading the daemon's clock")?;
-        sleep(window);
-        let after = sys::process_cpu_ns(pid).context("reading the daemon's clock")?;
-        bench.value(
-            cpu,
-            3600.0 * (after - before) as f64 / window.as_nanos() as f64,
-        );
-        let path = format!("/proc/{pid}/status");
-        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        let rss_kib = rss_kib(&status).with_context(|| format!("{path} has no VmRSS"))?;
-        bench.value(memory, rss_kib / 1024.0);
-        drop(sleepers);
-    }
-    Ok(())
-}
-
-fn rss_kib(status: &str) -> Option<f64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod unit {
     use std::time::{Duration, Instant};
 
-    use super::{Account, Program, name_of, program_of, rss_kib};
+    use super::{Account, Program, name_of, program_of};
 
     #[test]
     fn descriptors_of_programs_are_read() {
@@ -393,10 +291,5 @@ mod unit {
         let (before, after) = (account(1000, 10, 0), account(21_000, 20, 10));
         assert!((before.busy_until(&after) - 2.0).abs() < 1e-9);
         assert!((before.us_a_switch(&after) - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn memory_is_read() {
-        assert_eq!(rss_kib("VmHWM:\t 9 kB\nVmRSS:\t  2048 kB\n"), Some(2048.0));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::Bench;
-use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use super::catalogue::{Better, Clock, FigureSpec, Machines, Target, Work};
 use crate::cpus::CpuList;
 use crate::entitlement::{Claim, entitlements_of};
 use crate::load::{Group, Spinners, WorkerSample, shares};
@@ -55,7 +55,7 @@ const fn fairness_work(
         title,
         about,
         clock: Clock::Multi,
-        large: true,
+        machines: Machines::AlsoLarge,
         limit_secs: 60,
         figures,
         run,
@@ -110,7 +110,7 @@ pub(super) const WORKS: &[Work] = &[
         title: "Spreading from one node",
         about: "A spinner for each CPU, all left on the first node, then free to go anywhere.",
         clock: Clock::Multi,
-        large: true,
+        machines: Machines::AlsoLarge,
         limit_secs: 60,
         figures: &[
             FigureSpec {

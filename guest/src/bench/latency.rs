@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::Bench;
-use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use super::catalogue::{Better, Clock, FigureSpec, Machines, Target, Work};
 use crate::command;
 use crate::load::{Group, Spinners};
 use crate::wake::{Latencies, rank};
@@ -55,7 +55,7 @@ const fn latency_work(
         title,
         about,
         clock: Clock::Icount,
-        large: false,
+        machines: Machines::Usual,
         limit_secs: 60,
         figures: PERCENTILES,
         run,

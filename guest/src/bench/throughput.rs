@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Work done in a given time, or time for given work: hackbench, stress-ng, perf bench.
+//! Work done in a given time, or time for given work: hackbench, stress-ng, perf bench, a build.
 //! Never times anything itself: the tools' own clocks are read.
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::Bench;
-use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use super::catalogue::{Better, Clock, FigureSpec, Machines, Target, Work};
 use crate::command;
 
 /// What a tool may take beyond its own time.
@@ -67,14 +68,14 @@ const STRESSORS: &[FigureSpec] = &[
     rate("timer"),
 ];
 
-pub(super) const WORKS: &[Work] = &[HACKBENCH, STRESS, PERF];
+pub(super) const WORKS: &[Work] = &[HACKBENCH, STRESS, PERF, BUILD];
 
 const STRESS: Work = Work {
     name: "stress",
     title: "Stressors (stress-ng)",
     about: "Each stressor alone, an instance for each CPU. A second of this clock is a fixed number of instructions of all CPUs together, as a CPU second is on real ones: the rate is work for a given effort.",
     clock: Clock::Icount,
-    large: false,
+    machines: Machines::Usual,
     limit_secs: 120,
     figures: STRESSORS,
     run: stress,
@@ -85,7 +86,7 @@ const PERF: Work = Work {
     title: "perf bench sched",
     about: "`perf bench sched pipe`, two processes passing a byte, and `perf bench sched messaging` with one group.",
     clock: Clock::Icount,
-    large: false,
+    machines: Machines::Usual,
     limit_secs: 120,
     figures: &[
         perf_time("pipe", "pipe"),
@@ -94,12 +95,26 @@ const PERF: Work = Work {
     run: perf,
 };
 
+const BUILD: Work = Work {
+    name: "build",
+    title: "A build (make, gcc)",
+    about: "`make` with a job for each CPU compiles zlib, 15 files, by the host's gcc: at -O1, at -O0 in shortened turns. What the preprocessor does was done before.",
+    clock: Clock::Icount,
+    machines: Machines::Usual,
+    limit_secs: 60,
+    figures: &[FigureSpec::new("time", "time", "s", Better::Less, &[])],
+    run: build,
+};
+
+/// Where the harness puts the sources and their Makefile.
+const BUILD_FOLDER: &str = "/root/build";
+
 const HACKBENCH: Work = Work {
     name: "hackbench",
     title: "Messages (hackbench)",
     about: "hackbench with one group: 20 senders, 20 receivers, every sender writing to every receiver.",
     clock: Clock::Icount,
-    large: false,
+    machines: Machines::Usual,
     limit_secs: 120,
     figures: &[
         hackbench_time("sockets-processes", "sockets between processes"),
@@ -187,6 +202,35 @@ fn perf(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+fn build(bench: &mut Bench) -> Result<()> {
+    if !Path::new(BUILD_FOLDER).is_dir() {
+        bail!("the harness had no compiler for the guest; it says why");
+    }
+    let jobs = format!("-j{}", bench.machine.cpus.len());
+    let flags = if bench.quick {
+        "CFLAGS=-O0"
+    } else {
+        "CFLAGS=-O1"
+    };
+    let make = ["make", "--silent", "-C", BUILD_FOLDER, flags];
+    command::run(make[0], &[&make[1..], &["clean"]].concat(), PATIENCE)?;
+    let path = env::temp_dir().join("guest-test-build.time");
+    let file = path.display().to_string();
+    let arguments = [&["-p", "-o", &file], &make[..], &[&jobs]].concat();
+    command::run("time", &arguments, PATIENCE)?;
+    let text = fs::read_to_string(&path).context("reading the time of a build")?;
+    bench.value("time", real_of(&text)?);
+    Ok(())
+}
+
+/// time(1)'s "real 2.31", the form of POSIX.
+fn real_of(text: &str) -> Result<f64> {
+    let time = text.lines().find_map(|line| line.strip_prefix("real "));
+    let time = time.context("time gave no time")?.trim();
+    time.parse()
+        .with_context(|| format!("reading time's time `{time}`"))
+}
+
 /// perf's "Total time: 0.012 [sec]".
 fn total_of(text: &str) -> Result<f64> {
     let line = text
@@ -200,13 +244,20 @@ fn total_of(text: &str) -> Result<f64> {
 
 #[cfg(test)]
 mod unit {
-    use super::{rate_of, seconds_of, total_of};
+    use super::{rate_of, real_of, seconds_of, total_of};
 
     #[test]
     fn hackbench_is_read() {
         let text = "Running in process mode with 1 groups\nTime: 0.128\n";
         assert!((seconds_of(text).expect("a time") - 0.128).abs() < 1e-12);
         assert!(seconds_of("SENDER: write").is_err());
+    }
+
+    #[test]
+    fn a_build_is_read() {
+        let text = "real 2.31\nuser 9.00\nsys 1.00\n";
+        assert!((real_of(text).expect("a time") - 2.31).abs() < 1e-12);
+        assert!(real_of("make: *** [a.o] Error 1").is_err());
     }
 
     #[test]

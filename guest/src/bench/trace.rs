@@ -11,7 +11,7 @@ use std::thread::sleep;
 use anyhow::{Context as _, Result, bail};
 
 use super::Bench;
-use super::catalogue::{Better, Clock, FigureSpec, Target, Work};
+use super::catalogue::{Better, Clock, FigureSpec, Machines, Target, Work};
 use crate::load::{Group, Spinners};
 use crate::machine::Machine;
 
@@ -53,7 +53,7 @@ pub(super) const WORKS: &[Work] = &[
         title: "A balanced load, traced",
         about: "Three nice-0 spinners for every two CPUs, settled; the kernel's sched_switch and sched_waking events say who waited and who changed node.",
         clock: Clock::Icount,
-        large: false,
+        machines: Machines::Usual,
         limit_secs: 60,
         figures: &[
             LOST,
@@ -74,7 +74,7 @@ pub(super) const WORKS: &[Work] = &[
         title: "Tasks that sleep, traced",
         about: "For every eight CPUs, 4 nice-0 tasks each that run 10, 30, 50, 90 and 100 % of a 20 ms period; traced in the same way.",
         clock: Clock::Icount,
-        large: false,
+        machines: Machines::Usual,
         limit_secs: 60,
         figures: &[
             LOST,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ballast_guest::cli::{self, refuse};
 use ballast_guest::load::{Group, Report, Spinners, take_over_if_worker};
+use ballast_guest::sleepers;
 use ballast_guest::sys;
 use ballast_guest::wake;
 use clap::{Args, Parser, Subcommand};
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
     };
     match &arguments.other {
         Some(Other::Wake(wake)) => return print_json(measure_wakes(wake)),
-        Some(Other::Sleepers { count }) => return end(wake::sleepers(*count)),
+        Some(Other::Sleepers { count }) => return end(sleepers::run(*count)),
         None => {}
     }
     let groups = arguments.groups.iter().map(|text| Group::parse(text));

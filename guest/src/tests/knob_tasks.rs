@@ -2,18 +2,17 @@
 //! What the flags that choose CPUs and tasks do: domains, --partial, --max-tasks, memory policies.
 //! Never looks at time inside a queue.
 
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle, sleep};
+use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::spread::{NO_STEALING, left_on_first_node};
 use super::{Context, Test, knob_test};
 use crate::checks::Bound;
 use crate::load::{Group, Spinners};
 use crate::scheduler::Scheduler;
+use crate::sleepers::Sleepers;
 use crate::stats::StatsClient;
 use crate::sys::Policy;
 
@@ -85,43 +84,6 @@ fn knob_partial(context: &mut Context) -> Result<()> {
         context.assert(name, least, Bound::AtLeast(0.01));
     }
     scheduler.stop()
-}
-
-/// Threads that do nothing but exist. Dropping this ends them.
-struct Sleepers {
-    release: Option<Sender<()>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Sleepers {
-    fn start(count: usize) -> Result<Self> {
-        let (release, gate) = channel::<()>();
-        let gate = Arc::new(Mutex::new(gate));
-        let mut sleepers = Self {
-            release: Some(release),
-            threads: Vec::new(),
-        };
-        for _ in 0..count {
-            let gate = gate.clone();
-            let thread = thread::Builder::new().stack_size(64 << 10).spawn(move || {
-                // One waits for the release, the rest for that one; all end with an error.
-                let waited = gate.lock().map(|gate| gate.recv());
-                drop(waited);
-            });
-            sleepers.threads.push(thread.context("starting a sleeper")?);
-        }
-        Ok(sleepers)
-    }
-}
-
-impl Drop for Sleepers {
-    fn drop(&mut self) {
-        drop(self.release.take());
-        for thread in self.threads.drain(..) {
-            // A sleeper cannot panic.
-            drop(thread.join());
-        }
-    }
 }
 
 fn knob_max_tasks(context: &mut Context) -> Result<()> {

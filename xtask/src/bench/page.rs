@@ -17,10 +17,10 @@ const HEAD: &str = "\
 # Benchmarks
 
 Written by `make bench-guest`. Contenders take turns at the same work in one boot of an
-emulated machine; every turn each of them is started afresh, with default flags. The first
-begins once the boot's own work has ended, or after two minutes. A table comes from one boot,
-and only ratios inside it mean anything: the emulated CPUs are slow, and they share the
-host's.
+emulated machine; every turn each of them is started afresh, with default flags unless the work says
+otherwise. The first begins once the boot's own work has ended, or after two minutes. A table
+comes from one boot, and only ratios inside it mean anything: the emulated CPUs are slow, and
+they share the host's.
 
 - **Shares and use** are measured on the host's clock (`multi`), by the tasks' CPU clocks.
 - **Latency and work done** are measured on a clock that counts instructions (`icount`).
@@ -314,7 +314,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::bench::results::{Measurement, Place};
+    use crate::bench::results::{Machines, Measurement, Place};
     use crate::qemu::Clock;
 
     fn work() -> Work {
@@ -323,7 +323,7 @@ mod tests {
             title: "Wake-ups".into(),
             about: "Threads wake others.".into(),
             clock: Clock::Icount,
-            large: false,
+            machines: Machines::Usual,
             limit_secs: 1,
             figures: vec![FigureSpec {
                 key: "p99".into(),

@@ -12,9 +12,43 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{self, Cache};
 use crate::guest::Output;
 use crate::qemu::Clock;
+use crate::topology;
 
 /// What begins a line of the guest's that is meant for us.
 const MARKER: &str = "BENCH ";
+
+/// The machines a piece of work is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Machines {
+    /// Those of the usual size.
+    Usual,
+    /// Larger ones too.
+    AlsoLarge,
+    /// Only one with memory for many tasks.
+    Roomy,
+}
+
+impl Machines {
+    /// Whether the machine of this name is one of them.
+    pub fn include(self, name: &str) -> bool {
+        match self {
+            Machines::Roomy => name == topology::ROOMY,
+            Machines::AlsoLarge => name != topology::ROOMY,
+            Machines::Usual => name != topology::ROOMY && name != topology::LARGE,
+        }
+    }
+}
+
+impl fmt::Display for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Machines::Usual => write!(f, "all but {} and {}", topology::LARGE, topology::ROOMY),
+            Machines::AlsoLarge => write!(f, "all but {}", topology::ROOMY),
+            Machines::Roomy => f.write_str(topology::ROOMY),
+        }
+    }
+}
 
 /// Which way a figure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -68,8 +102,8 @@ pub struct Work {
     pub about: String,
     /// The clock it needs.
     pub clock: Clock,
-    /// Whether it runs on the large machine too.
-    pub large: bool,
+    /// Where it runs.
+    pub machines: Machines,
     /// Longest one contender may take, in the guest's seconds.
     pub limit_secs: u64,
     /// What it leaves.
@@ -309,7 +343,7 @@ mod tests {
 
     fn work() -> Work {
         serde_json::from_str(
-            r#"{"name":"wake","title":"W","about":"","clock":"icount","large":false,
+            r#"{"name":"wake","title":"W","about":"","clock":"icount","machines":"usual",
             "limit_secs":1,"figures":[{"key":"p99","title":"99 %","unit":"µs","better":"less",
             "targets":[{"times_at_most":["eevdf",1.0]},"no_worse_than_peers",{"at_most":2.0}]}]}"#,
         )
