@@ -102,6 +102,17 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
+/// Writes `content` to `path`; until all of it is there, others read what was.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let temporary = temporary_beside(path);
+    fs::write(&temporary, content)
+        .and_then(|()| fs::rename(&temporary, path))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
 fn path_with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

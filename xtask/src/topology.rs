@@ -45,6 +45,19 @@ const fn node(first_cpu: u32, cpus: u32) -> Node {
     Node { first_cpu, cpus }
 }
 
+/// The usual machine.
+const USUAL: Topology = Topology {
+    name: DEFAULT,
+    about: "two sockets of 4 cores, a node each, distance 21",
+    sockets: 2,
+    cores: 4,
+    threads: 1,
+    node_memory_mib: NODE_MEMORY_MIB,
+    present_cpus: 8,
+    nodes: &[node(0, 4), node(4, 4)],
+    distances: &[(0, 1, 21)],
+};
+
 static TOPOLOGIES: [Topology; 6] = [
     Topology {
         name: "1x4",
@@ -57,27 +70,12 @@ static TOPOLOGIES: [Topology; 6] = [
         nodes: &[node(0, 4)],
         distances: &[],
     },
-    Topology {
-        name: DEFAULT,
-        about: "two sockets of 4 cores, a node each, distance 21",
-        sockets: 2,
-        cores: 4,
-        threads: 1,
-        node_memory_mib: NODE_MEMORY_MIB,
-        present_cpus: 8,
-        nodes: &[node(0, 4), node(4, 4)],
-        distances: &[(0, 1, 21)],
-    },
+    USUAL,
     Topology {
         name: ROOMY,
         about: "2x4 with four times the memory, for 100,000 threads",
-        sockets: 2,
-        cores: 4,
-        threads: 1,
         node_memory_mib: ROOMY_NODE_MEMORY_MIB,
-        present_cpus: 8,
-        nodes: &[node(0, 4), node(4, 4)],
-        distances: &[(0, 1, 21)],
+        ..USUAL
     },
     Topology {
         name: "2x2x2",

@@ -107,7 +107,7 @@ const BUILD: Work = Work {
 };
 
 /// Where the harness puts the sources and their Makefile.
-const BUILD_FOLDER: &str = "/root/build";
+const BUILD_FOLDER: &str = "/ballast/build";
 
 const HACKBENCH: Work = Work {
     name: "hackbench",
@@ -142,10 +142,7 @@ fn hackbench(bench: &mut Bench) -> Result<()> {
 
 /// hackbench ends with "Time: 0.128".
 fn seconds_of(text: &str) -> Result<f64> {
-    let time = text.lines().find_map(|line| line.strip_prefix("Time:"));
-    let time = time.context("hackbench gave no time")?.trim();
-    time.parse()
-        .with_context(|| format!("reading hackbench's time `{time}`"))
+    number_after(text, "Time:", "hackbench")
 }
 
 fn stress(bench: &mut Bench) -> Result<()> {
@@ -176,13 +173,7 @@ fn stress(bench: &mut Bench) -> Result<()> {
 }
 
 fn rate_of(yaml: &str) -> Result<f64> {
-    let key = "bogo-ops-per-second-real-time:";
-    let line = yaml.lines().find_map(|line| line.trim().strip_prefix(key));
-    let rate = line.context("stress-ng gave no metrics")?.trim();
-    let rate = rate
-        .parse()
-        .with_context(|| format!("reading stress-ng's rate `{rate}`"))?;
-    match rate {
+    match number_after(yaml, "bogo-ops-per-second-real-time:", "stress-ng")? {
         0.0 => bail!("stress-ng did nothing"),
         rate => Ok(rate),
     }
@@ -225,21 +216,21 @@ fn build(bench: &mut Bench) -> Result<()> {
 
 /// time(1)'s "real 2.31", the form of POSIX.
 fn real_of(text: &str) -> Result<f64> {
-    let time = text.lines().find_map(|line| line.strip_prefix("real "));
-    let time = time.context("time gave no time")?.trim();
-    time.parse()
-        .with_context(|| format!("reading time's time `{time}`"))
+    number_after(text, "real ", "time")
 }
 
 /// perf's "Total time: 0.012 [sec]".
 fn total_of(text: &str) -> Result<f64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Total time:"));
-    let time = line.and_then(|line| line.split_whitespace().next());
-    let time = time.context("perf gave no time")?;
-    time.parse()
-        .with_context(|| format!("reading perf's time `{time}`"))
+    number_after(text, "Total time:", "perf")
+}
+
+/// The number that follows `name` at the beginning of a line of what `tool` printed.
+fn number_after(text: &str, name: &str, tool: &str) -> Result<f64> {
+    let rest = text.lines().find_map(|line| line.trim().strip_prefix(name));
+    let word = rest.and_then(|rest| rest.split_whitespace().next());
+    let word = word.with_context(|| format!("{tool} printed no `{name}`"))?;
+    word.parse()
+        .with_context(|| format!("reading {tool}'s `{name}`: `{word}`"))
 }
 
 #[cfg(test)]

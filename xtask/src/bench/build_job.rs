@@ -17,14 +17,14 @@ pub const WORK: &str = "build";
 /// The crate whose C sources are compiled, at the version of Cargo.lock, and their folder in it.
 const SOURCES: (&str, &str) = ("libbpf-sys", "zlib");
 /// Where the work looks for sources and Makefile.
-const GUEST_FOLDER: &str = "/root/build";
-/// Where gcc finds its own programs.
-const PARTS_FOLDER: &str = "/root/build/parts/";
+const GUEST_FOLDER: &str = "/ballast/build";
+/// Where gcc finds its own programs, from there.
+const PARTS_FOLDER: &str = "parts/";
 const MAKEFILE: &str = "\
 objects := $(patsubst %.i,%.o,$(sort $(wildcard *.i)))
 all: $(objects)
 %.o: %.i
-\tgcc -B/root/build/parts/ $(CFLAGS) -c $< -o $@
+\tgcc -Bparts/ $(CFLAGS) -c $< -o $@
 clean:
 \trm -f $(objects)
 ";
@@ -38,7 +38,7 @@ pub fn files(cache: &Cache) -> Result<Vec<ExtraFile>> {
     let gcc = fs::canonicalize(qemu::program("gcc")?).context("looking for gcc")?;
     let mut files = Vec::new();
     for part in ["cc1", "as"] {
-        let guest = format!("{PARTS_FOLDER}{part}");
+        let guest = format!("{GUEST_FOLDER}/{PARTS_FOLDER}{part}");
         files.push(ExtraFile::at(part_of(&gcc, part)?, guest));
     }
     for (name, host) in [("gcc", gcc.clone()), ("make", qemu::program("make")?)] {
@@ -47,7 +47,7 @@ pub fn files(cache: &Cache) -> Result<Vec<ExtraFile>> {
     let folder = cache.path("build-job");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let mut add = |path: &Path, content: &[u8]| -> Result<()> {
-        write_whole(path, content)?;
+        cache::write_whole(path, content)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let guest = format!("{GUEST_FOLDER}/{name}");
         files.push(ExtraFile::at(path.to_owned(), guest));
@@ -60,14 +60,6 @@ pub fn files(cache: &Cache) -> Result<Vec<ExtraFile>> {
     }
     add(&folder.join("Makefile"), MAKEFILE.as_bytes())?;
     Ok(files)
-}
-
-/// Another process may read what was there until all of this is.
-fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let temporary = cache::temporary_beside(path);
-    fs::write(&temporary, content)
-        .and_then(|()| fs::rename(&temporary, path))
-        .with_context(|| format!("writing {}", path.display()))
 }
 
 /// One of gcc's own programs; gcc names those that are not its own without a path.

@@ -200,11 +200,8 @@ pub fn save(cache: &Cache, parts: &[Results]) -> Result<()> {
         let folder = cache.path(&format!("bench/{}", part.place));
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let path = folder.join(format!("{}.json", part.work()));
-        let temporary = cache::temporary_beside(&path);
         let text = serde_json::to_string_pretty(part).context("writing results")?;
-        fs::write(&temporary, text + "\n")
-            .and_then(|()| fs::rename(&temporary, &path))
-            .with_context(|| format!("writing {}", path.display()))?;
+        cache::write_whole(&path, (text + "\n").as_bytes())?;
     }
     Ok(())
 }
