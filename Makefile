@@ -65,5 +65,11 @@ deny:
 		echo "note: licences and advisories not checked (cargo install --locked cargo-deny)"; \
 	fi
 
-clean-cache: ## Remove cached kernels, initramfs and logs
-	rm -rf "$(CACHE)"
+# What the harness makes in the cache.
+CACHED := apt bench build-job initramfs kernels logs peers kernels.lock peers.lock vm.lock
+# By name: CACHE may be a folder that holds other things too.
+clean-cache: ## Remove what was downloaded, built and measured into the cache
+	@if [ -e "$(CACHE)/vm.lock" ]; then \
+		flock --nonblock "$(CACHE)/vm.lock" true || { echo "a guest is running: nothing removed"; exit 1; }; \
+	fi
+	cd "$(CACHE)" 2>/dev/null && rm -rf $(CACHED) || true

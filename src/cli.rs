@@ -36,7 +36,7 @@ static VERSION: LazyLock<String> =
 /// slices and stealing.
 ///
 /// Without a command, --monitor and --help-stats it attaches, which needs root,
-/// and schedules until it gets SIGINT or SIGTERM. If it dies, the kernel's own
+/// and schedules until it gets SIGINT, SIGTERM or SIGHUP. If it dies, the kernel's own
 /// scheduler takes over. The options below are the scheduler's; each command has
 /// its own, see `scx_ballast COMMAND --help`.
 ///
@@ -183,7 +183,7 @@ pub struct Cli {
     pub monitor: Option<f64>,
 
     /// Print what each statistic means, and exit.
-    #[arg(long, help_heading = OUTPUT)]
+    #[arg(long, help_heading = OUTPUT, conflicts_with_all = ["stats", "monitor"])]
     pub help_stats: bool,
 
     /// Length of the kernel's dump when the scheduler is ejected, in bytes, 0 to 16777216. 0 takes

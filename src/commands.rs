@@ -67,7 +67,9 @@ fn read_file(path: &Path) -> Result<Vec<u8>, UsageError> {
         let path = path.display();
         let detail = match error.kind() {
             ErrorKind::IsADirectory => format!("'{path}' is a folder; give a file"),
-            _ => format!("reading '{path}': {error}"),
+            _ => {
+                format!("reading '{path}': {error}; give a readable file, or - for standard input")
+            }
         };
         UsageError::new("--snapshot", detail)
     };

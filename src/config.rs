@@ -2,6 +2,8 @@
 //! What the program runs with: validated values with their units.
 //! Never parses text; that is `cli`, which knows what the user typed.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use scx_utils::libbpf_clap_opts::LibbpfOpts;
@@ -87,8 +89,8 @@ impl Config {
     /// Domains that this machine cannot have, a file for libbpf that cannot be
     /// read, or a duration that parsing would have refused.
     pub fn from_cli(cli: &Cli, machine: &Machine) -> Result<Config, UsageError> {
-        check_readable("--kconfig", cli.libbpf.kconfig.as_deref())?;
-        check_readable("--btf-custom-path", cli.libbpf.btf_custom_path.as_deref())?;
+        check_kconfig(cli.libbpf.kconfig.as_deref())?;
+        check_btf(cli.libbpf.btf_custom_path.as_deref())?;
         let stealing = cli.greedy_threshold > 0;
         let direct_greedy = cli.direct_greedy_under > 0.0;
         Ok(Config {
@@ -154,19 +156,47 @@ impl Config {
     }
 }
 
-/// Checked here because `LibbpfOpts` drops every option without a word when it
-/// cannot read the kconfig, and libbpf names the BTF only after the load began.
-fn check_readable(flag: &str, path: Option<&str>) -> Result<(), UsageError> {
-    match path.map(std::fs::read) {
-        Some(Err(error)) => {
-            let path = path.unwrap_or_default();
-            Err(UsageError::new(
-                flag,
-                format!("reading {path}: {error}; give a readable file"),
-            ))
+/// The largest kernel configuration that is read; those of distributions have some 300 KiB.
+const MAX_KCONFIG_BYTES: u64 = 16 << 20;
+
+/// Checked here because `LibbpfOpts` drops every option without a word when the kconfig is not
+/// text.
+fn check_kconfig(path: Option<&str>) -> Result<(), UsageError> {
+    const FLAG: &str = "--kconfig";
+    let Some(path) = path else { return Ok(()) };
+    let bytes = beginning(FLAG, path, MAX_KCONFIG_BYTES + 1)?;
+    let detail = if bytes.len() as u64 > MAX_KCONFIG_BYTES {
+        "is larger than 16 MiB"
+    } else if bytes.contains(&0) || std::str::from_utf8(&bytes).is_err() {
+        "is not text"
+    } else {
+        return Ok(());
+    };
+    let detail = format!("{path} {detail}; give an unpacked kernel configuration");
+    Err(UsageError::new(FLAG, detail))
+}
+
+/// Checked here because libbpf names the BTF only after the load began.
+fn check_btf(path: Option<&str>) -> Result<(), UsageError> {
+    path.map_or(Ok(()), |path| {
+        beginning("--btf-custom-path", path, 1).map(drop)
+    })
+}
+
+/// The first bytes of a file, at most so many. Only of a file: to open a pipe may take for ever.
+fn beginning(flag: &str, path: &str, most: u64) -> Result<Vec<u8>, UsageError> {
+    let read = || {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
         }
-        _ => Ok(()),
-    }
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|error| {
+        let detail = format!("reading {path}: {error}; give a readable file");
+        UsageError::new(flag, detail)
+    })
 }
 
 fn duration(flag: &str, secs: f64) -> Result<Duration, UsageError> {
@@ -254,12 +284,20 @@ mod tests {
     #[test]
     fn files_for_libbpf_must_be_readable() {
         for flag in ["--kconfig", "--btf-custom-path"] {
-            let error = error(&[flag, "/nonexistent/file"]);
-            assert!(
-                error.starts_with(&format!("{flag}: reading /nonexistent/file")),
-                "{error}"
-            );
+            let missing = error(&[flag, "/nonexistent/file"]);
+            let expected = format!("{flag}: reading /nonexistent/file");
+            assert!(missing.starts_with(&expected), "{missing}");
+            for no_file in ["/dev/zero", "/"] {
+                let why = error(&[flag, no_file]);
+                assert!(why.contains("no regular file"), "{why}");
+            }
         }
+        // Of a compressed configuration libbpf's options would be lost without a word.
+        let why = error(&["--kconfig", "/bin/sh"]);
+        assert!(
+            why.starts_with("--kconfig:") && why.contains("not text"),
+            "{why}"
+        );
     }
 
     #[test]

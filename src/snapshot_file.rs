@@ -77,7 +77,10 @@ pub struct Names {
 /// and says what it should be.
 pub fn read(bytes: &[u8]) -> Result<Input, UsageError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let detail = format!("byte {} is not UTF-8 text", error.valid_up_to());
+        let detail = format!(
+            "byte {} is not UTF-8 text; give a JSON file",
+            error.valid_up_to()
+        );
         UsageError::new(ROOT, detail)
     })?;
     if text.starts_with('\u{feff}') {

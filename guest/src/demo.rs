@@ -131,8 +131,8 @@ fn show_machine(machine: &Machine) -> Result<()> {
         .next()
         .context("no node has CPUs")?;
     say(&format!(
-        "{} tasks that would each use a whole CPU were started on node{} only, and are now free to \
-         run anywhere. {} CPUs, {} tasks: each could have one.",
+        "{} tasks that would each use a whole CPU begin on node{} only, and are then free to run \
+         anywhere. {} CPUs, {} tasks: each could have one.",
         machine.cpus.len(),
         first.id,
         machine.cpus.len(),
@@ -348,8 +348,9 @@ fn show_summary(machine: &Machine, phases: &[Phase]) {
     print!("{table}");
     say(
         "busy: CPUs the tasks had on that node. total: CPUs the tasks had together. least share: what \
-         the worst-off task had of its one CPU. moved: tasks the balancer sent to the other node. \
-         stolen: tasks an idle CPU fetched from the other node.",
+         the worst-off task had of its one CPU. moved: tasks the balancer sent to the other node, the \
+         kernel's own threads too, until the end of the measurement. stolen: tasks an idle CPU \
+         fetched from the other node.",
     );
 }
 

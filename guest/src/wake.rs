@@ -50,7 +50,7 @@ pub struct Latencies {
     pub p999_us: f64,
     /// Longest.
     pub max_us: f64,
-    /// Requests done, a second.
+    /// Requests done, a second, that found their worker asleep.
     pub requests_per_second: f64,
 }
 

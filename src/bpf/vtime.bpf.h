@@ -24,7 +24,7 @@
 /* How often a clock's rate is measured: many slices, few per patience. */
 #define RATE_WINDOW_NS (100ULL * 1000 * 1000)
 /*
- * No task is put further behind its clock than the clock covers in this time,
+ * No task is put further ahead of its clock than the clock covers in this time,
  * however small its weight: the kernel ejects a scheduler that lets a task wait
  * for 30 s, and a clock can slow down after the task has queued.
  */

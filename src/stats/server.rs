@@ -2,14 +2,13 @@
 //! What the scheduler offers on its statistics socket.
 //! Never answers by itself: every request goes to the daemon.
 
-use std::io::{ErrorKind, Write};
-
 use anyhow::Result;
 use scx_stats::prelude::*;
 use serde_json::Value;
 
 use super::{DomainMetrics, Metrics, NodeMetrics};
 use crate::snapshot_file::live::{self, Shown};
+use crate::stdout::print;
 
 /// What the daemon is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +73,5 @@ fn ops(request: Request) -> StatsOps<Request, Answer> {
 pub fn describe() -> Result<()> {
     let mut text = Vec::new();
     server_data().describe_meta(&mut text, None)?;
-    match std::io::stdout().write_all(&text) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    print(&String::from_utf8_lossy(&text))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Owns the benchmark: which work runs in which boot, and what becomes of the results.
-//! Must never mix figures of two boots in one table: only ratios inside one boot mean anything.
+//! Must never mix figures of two boots in one piece of work: only ratios inside one boot mean
+//! anything.
 
 mod build_job;
 mod page;
@@ -15,13 +16,13 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Interrupted};
 use crate::guest::{self, Boot, Ending};
 use crate::initramfs::{ExtraFile, Initramfs};
 use crate::kernel::{self, Series};
 use crate::qemu::{self, Clock};
 use crate::topology::{self, Topology};
-use crate::{UsageError, workspace};
+use crate::{EXIT_INTERRUPTED, UsageError, workspace};
 
 use results::{Collector, Place, Results, Work};
 
@@ -44,14 +45,24 @@ const START_SECS: u64 = 60;
 /// A tool of the host's that goes into the guest where it is installed.
 const OPTIONAL_TOOL: &str = "perf";
 
+/// The flags that say what is measured.
+const CHOICES: [&str; 7] = [
+    "repeat",
+    "only",
+    "schedulers",
+    "quick",
+    "kernel",
+    "topology",
+    "peers",
+];
 /// Where the page is that is kept.
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 
 /// The arguments of `vm bench`.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Turns each contender takes: 5, with --quick 1
-    #[arg(long, value_name = "TURNS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Turns each contender takes, 1 to 100: 5, with --quick 1
+    #[arg(long, value_name = "TURNS", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: Option<u32>,
     /// Only this work (see --list)
     #[arg(long, value_name = "WORK", value_delimiter = ',')]
@@ -80,10 +91,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FOLDER")]
     docs: Option<PathBuf>,
     /// List the work, and measure nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = CHOICES, conflicts_with_all = ["docs", "page_only"])]
     list: bool,
     /// Write the page from the results in the cache, and measure nothing
-    #[arg(long, conflicts_with_all = ["schedulers", "peers"])]
+    #[arg(long, conflicts_with_all = CHOICES)]
     page_only: bool,
     /// Do not build scx_ballast and the guest's programs first
     #[arg(long)]
@@ -104,13 +115,14 @@ impl BenchArgs {
 /// When the guest cannot be prepared or the page not written. A contender that fails is a
 /// result.
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
+    check(args)?;
     let cache = Cache::open()?;
     let programs = workspace::programs(!(args.no_build || args.page_only))?;
     let works = list(&workspace::require(&programs, "guest-test")?)?;
     if args.list {
         for work in &works {
             let (clock, machines) = (work.clock.name(), work.machines);
-            println!("{:16} {clock:7} {:34} {machines}", work.name, work.title);
+            say!("{:16} {clock:7} {:34} {machines}", work.name, work.title);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -122,7 +134,17 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         let peers = peers::find(&cache, &args.schedulers, args.peers.as_deref())?;
         let base = Initramfs::base(&cache, &programs)?;
         for (place, works) in places {
-            let (ending, results) = measure(&cache, &base, args, &peers, &place, &works)?;
+            let measured_here = measure(&cache, &base, args, &peers, &place, &works);
+            let (ending, results) = match measured_here {
+                Ok(measured) => measured,
+                Err(error) if error.is::<Interrupted>() => (Ending::Interrupted, None),
+                // One kernel that cannot be had must not cost what the others showed.
+                Err(error) => {
+                    eprintln!("error: {place}: {error:#}");
+                    whole = false;
+                    continue;
+                }
+            };
             let parts = results.map_or(Vec::new(), |results| results.parts(&works));
             if is_kept {
                 results::save(&cache, &parts)?;
@@ -140,13 +162,31 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
     let docs = args.docs.as_deref();
     match docs.or(is_kept.then_some(Path::new(DOCS))) {
+        Some(_) if measured.is_empty() && args.page_only => {
+            let why = "--page-only: the cache holds no results; measure first, without it";
+            return Err(UsageError(why.to_string()).into());
+        }
+        Some(_) if measured.is_empty() => say!("nothing was measured: no page is written"),
         Some(docs) => page::write(docs, &works, &measured)?,
-        None => println!("not kept: contenders or peers were named, and no --docs"),
+        None => say!("not kept: contenders or peers were named, and no --docs"),
     }
     if was_interrupted {
-        bail!("interrupted: only whole turns of all contenders count");
+        eprintln!("error: interrupted: only whole turns of all contenders count");
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
     Ok(ExitCode::from(u8::from(!whole)))
+}
+
+/// Refuses contenders that nobody has, and a folder for the page that cannot be.
+fn check(args: &BenchArgs) -> Result<(), UsageError> {
+    peers::check(&args.schedulers, args.peers.as_deref()).map_err(UsageError)?;
+    let Some(docs) = &args.docs else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(docs).map_err(|error| {
+        let docs = docs.display();
+        UsageError(format!("--docs: {docs}: {error}; give a folder to write"))
+    })
 }
 
 fn list(guest_test: &Path) -> Result<Vec<Work>> {
@@ -239,10 +279,7 @@ fn measure(
     place: &Place,
     works: &[Work],
 ) -> Result<(Ending, Option<Results>)> {
-    let turns = args.repeat.unwrap_or(match args.quick {
-        true => QUICK_TURNS,
-        false => TURNS,
-    });
+    let turns = turns_of(args);
     let mut files: Vec<ExtraFile> = peers
         .programs
         .iter()
@@ -254,7 +291,7 @@ fn measure(
     if works.iter().any(|work| work.name == build_job::WORK) {
         match build_job::files(cache) {
             Ok(more) => files.extend(more),
-            Err(why) => println!("note: no build in the guest: {why:#}"),
+            Err(why) => say!("note: no build in the guest: {why:#}"),
         }
     }
     let limit: u64 = works.iter().map(|work| work.limit_secs).sum::<u64>() + START_SECS;
@@ -277,7 +314,7 @@ fn measure(
         if ending != Ending::StaleCode || boots == BOOTS {
             break ending;
         }
-        println!("the emulator ran stale code, a fault of its own: the turn is taken again");
+        say!("the emulator ran stale code, a fault of its own: the turn is taken again");
         collector.drop_unfinished_turn();
     };
     if ending == Ending::Interrupted {
@@ -290,7 +327,7 @@ fn measure(
         place: place.clone(),
         quick: args.quick,
         turns: collector.turns(),
-        command: command(args),
+        command: command(args, collector.turns()),
         schedulers: args.schedulers.clone(),
         about: collector.about.clone(),
         measurements: collector.close(works, &args.schedulers, &peers.missing, why(ending)),
@@ -315,8 +352,16 @@ fn script(args: &BenchArgs, works: &[Work], from: u32, to: u32) -> String {
     )
 }
 
-/// What the user would type to measure the same again.
-fn command(args: &BenchArgs) -> String {
+/// Turns each contender takes, if none is cut short.
+fn turns_of(args: &BenchArgs) -> u32 {
+    args.repeat.unwrap_or(match args.quick {
+        true => QUICK_TURNS,
+        false => TURNS,
+    })
+}
+
+/// What the user would type to measure so many turns of the same again.
+fn command(args: &BenchArgs, turns: u32) -> String {
     let mut command = String::from("cargo xtask vm bench");
     let mut add = |flag: &str, value: &str| {
         command.push_str(&format!(" --{flag} {value}"));
@@ -324,7 +369,7 @@ fn command(args: &BenchArgs) -> String {
     if args.quick {
         add("quick", "");
     }
-    if let Some(turns) = args.repeat {
+    if args.repeat.is_some() || turns != turns_of(args) {
         add("repeat", &turns.to_string());
     }
     if !args.only.is_empty() {
@@ -372,6 +417,35 @@ mod tests {
         assert!(parse(&["bench", "--only", "wake", "--quick"]).is_for_the_page());
         assert!(!parse(&["bench", "--schedulers", "eevdf,ballast"]).is_for_the_page());
         assert!(!parse(&["bench", "--peers", "elsewhere"]).is_for_the_page());
+    }
+
+    #[test]
+    fn the_command_names_the_turns_there_were() {
+        let args = |words: &[&str]| <Line as clap::Parser>::parse_from(words).args;
+        let plain = args(&["bench", "--quick"]);
+        assert_eq!(command(&plain, 1), "cargo xtask vm bench --quick");
+        let cut_short = args(&["bench", "--repeat", "5", "--only", "wake"]);
+        let expected = "cargo xtask vm bench --repeat 2 --only wake";
+        assert_eq!(command(&cut_short, 2), expected);
+    }
+
+    #[test]
+    fn bad_choices_are_refused_by_flag() {
+        for words in [
+            &["--schedulers", "nonsense"][..],
+            &["--schedulers", ""],
+            &["--schedulers", "eevdf;reboot"],
+            &["--schedulers", "eevdf,eevdf"],
+            &["--peers", "/nonexistent"],
+            &["--peers", "/proc/self/status"],
+            &["--docs", "/proc/nope"],
+            &["--docs", "/proc/self/status"],
+        ] {
+            let words = [&["bench"], words].concat();
+            let args = <Line as clap::Parser>::parse_from(&words).args;
+            let why = check(&args).expect_err("refused").to_string();
+            assert!(why.starts_with(words[1]) && why.contains(';'), "{why}");
+        }
     }
 
     #[test]

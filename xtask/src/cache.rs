@@ -46,7 +46,7 @@ impl Cache {
         let root = if let Some(folder) = from_env("BALLAST_CACHE") {
             std::path::absolute(folder)?
         } else if let Some(folder) = from_env("XDG_CACHE_HOME") {
-            Path::new(&folder).join("scx_ballast")
+            std::path::absolute(folder)?.join("scx_ballast")
         } else if let Some(home) = from_env("HOME") {
             Path::new(&home).join(".cache/scx_ballast")
         } else {

@@ -84,7 +84,7 @@ pub struct ToStdout;
 impl Output for ToStdout {
     fn text(&mut self, text: &str) {
         let mut stdout = std::io::stdout().lock();
-        // A closed pipe (`| head`) must not stop the run: its status still counts.
+        // As in say.rs; but this text has its own line ends.
         let _ = stdout
             .write_all(text.as_bytes())
             .and_then(|()| stdout.flush());

@@ -2,6 +2,9 @@
 //! Owns the command line of `cargo xtask` and its exit codes.
 //! Must never depend on the scheduler's crates: it has to build in seconds.
 
+#[macro_use]
+mod say;
+
 mod bench;
 mod cache;
 mod cpio;
@@ -37,8 +40,8 @@ const EXIT_TIMEOUT: u8 = 124;
 const EXIT_INTERRUPTED: u8 = 130;
 /// The exit code for a command line that cannot be carried out.
 const EXIT_USAGE: u8 = 2;
-/// The demo's time limit: it shows two phases of under a minute each, and a
-/// busy host may be several times slower.
+/// The demo's time limit: it takes a minute and a half, and a busy host may be several times
+/// slower.
 const DEMO_TIMEOUT_SECS: u64 = 600;
 
 /// Tasks of the scx_ballast repository.
@@ -93,8 +96,8 @@ struct RunArgs {
     /// multi: CPU time is honest; icount: latency is
     #[arg(long, value_enum, default_value_t = Clock::Multi)]
     clock: Clock,
-    /// Seconds the script may take, counted from the end of the boot
-    #[arg(long, value_name = "SECS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    /// Seconds the script may take, counted from the end of the boot, 1 to 86400
+    #[arg(long, value_name = "SECS", default_value_t = 300, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Further kernel arguments
     #[arg(
@@ -128,7 +131,14 @@ struct DemoArgs {
 }
 
 fn main() -> ExitCode {
-    let Cli { task: Task::Vm(vm) } = Cli::parse();
+    let Cli { task: Task::Vm(vm) } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(why) if why.use_stderr() => {
+            eprintln!("error: {}", one_line(&why.to_string()));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        Err(help) => help.exit(),
+    };
     // A status of 1 could be the script's own, so `run` keeps 125 for itself.
     let on_error = match vm {
         Vm::Run(_) => EXIT_NO_STATUS,
@@ -141,7 +151,7 @@ fn main() -> ExitCode {
         Vm::Bench(args) => bench::run(&args),
         Vm::Demo(args) => demo(&args),
         Vm::Topologies => {
-            print!("{}", topology::table());
+            say!("{}", topology::table().trim_end());
             Ok(ExitCode::SUCCESS)
         }
     };
@@ -153,6 +163,13 @@ fn main() -> ExitCode {
             false => ExitCode::from(on_error),
         }
     })
+}
+
+/// What a parser error says: its lines up to the first empty one. The rest is usage.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let message: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    message.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// A request that cannot be carried out as it was made; exit code 2.
@@ -170,7 +187,7 @@ impl std::error::Error for UsageError {}
 fn fetch(args: &KernelArgs) -> Result<ExitCode> {
     let cache = Cache::open()?;
     for kernel in kernel::fetch(&cache, &args.series, args.refresh)? {
-        println!("{}", kernel.describe());
+        say!("{}", kernel.describe());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -226,4 +243,36 @@ fn exit_code(ending: Ending) -> ExitCode {
         Ending::Died | Ending::StaleCode => EXIT_NO_STATUS,
         Ending::Interrupted => EXIT_INTERRUPTED,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{Cli, one_line};
+
+    #[test]
+    fn bad_usage_is_one_line() {
+        for (words, expected) in [
+            (&["vm", "bench", "--repeat", "0"][..], "0 is not in 1..=100"),
+            (&["vm", "bench", "--repeat", "-1"], "-1 is not in 1..=100"),
+            (
+                &["vm", "bench", "--page-only", "--quick"],
+                "cannot be used with",
+            ),
+            (
+                &["vm", "bench", "--list", "--only", "wake"],
+                "cannot be used with",
+            ),
+            (&["vm", "foo"], "unrecognized subcommand 'foo'"),
+            (&["vm", "run", "--timeout", "0"], "0 is not in 1..=86400"),
+        ] {
+            let words = [&["xtask"], words].concat();
+            let Err(why) = Cli::try_parse_from(&words) else {
+                panic!("{words:?} is accepted");
+            };
+            let line = one_line(&why.to_string());
+            assert!(line.contains(expected) && !line.contains('\n'), "{line}");
+        }
+    }
 }

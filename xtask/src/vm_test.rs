@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Interrupted};
 use crate::guest::{self, Boot, Ending, Output};
 use crate::initramfs::Initramfs;
 use crate::kernel::{self, Series};
@@ -53,12 +53,6 @@ struct Test {
     #[serde(default)]
     kernels: Vec<String>,
     timeout_secs: u64,
-    #[serde(default = "multi")]
-    clock: Clock,
-}
-
-fn multi() -> Clock {
-    Clock::Multi
 }
 
 /// What one boot is for. The order is the order of the boots.
@@ -66,7 +60,6 @@ fn multi() -> Clock {
 struct Group {
     series: Series,
     topology: &'static str,
-    clock: Clock,
 }
 
 /// Builds, lists, boots and reports; exit code 1 if a test failed.
@@ -81,7 +74,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let base = Initramfs::base(&cache, &programs)?;
     let mut results = Vec::new();
     for (group, tests) in &groups {
-        println!(
+        say!(
             "{} on {} ({} tests)",
             group.series,
             group.topology,
@@ -89,11 +82,12 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
         );
         let (of_group, ending) = match try_group(&cache, &base, group, tests, args.verbose) {
             Ok(ended) => ended,
+            Err(error) if error.is::<Interrupted>() => return Err(error),
             // One kernel that cannot be had must not hide what the others show.
             Err(error) => {
                 let why = format!("{error:#}");
                 results.extend(tests.iter().map(|test| {
-                    println!("test {} FAILED: {why}", test.name);
+                    say!("test {} FAILED: {why}", test.name);
                     Verdict::new(&test.name, Some(&why))
                 }));
                 continue;
@@ -109,7 +103,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
         verdict.say_again();
     }
     let failed = results.iter().filter(|it| !it.passed).count();
-    println!("{} passed, {failed} failed", results.len() - failed);
+    say!("{} passed, {failed} failed", results.len() - failed);
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
@@ -129,7 +123,7 @@ fn try_group(
     if again.is_empty() || again.len() > MOST_TRIED_AGAIN || ending == Ending::Interrupted {
         return Ok((results, ending));
     }
-    println!("trying {} again", names_of(&again).join(", "));
+    say!("trying {} again", names_of(&again).join(", "));
     let (second, ending) = run_group(cache, base, group, &again, verbose)?;
     for verdict in &mut results {
         verdict.passed |= second.iter().any(|it| it.passed && it.name == verdict.name);
@@ -203,7 +197,6 @@ fn group(tests: Vec<Test>, args: &TestArgs) -> Result<BTreeMap<Group, Vec<Test>>
             let group = Group {
                 series,
                 topology: machine.name,
-                clock: test.clock,
             };
             groups.entry(group).or_default().push(test.clone());
         }
@@ -233,7 +226,7 @@ fn run_group(
         let ending = guest::run(cache, base, &boot, &mut report)?;
         if ending == Ending::StaleCode && boots < BOOTS {
             names = report.pause(&mut results);
-            println!(
+            say!(
                 "the emulator ran stale code, a fault of its own: {} tests go on in another boot",
                 names.len()
             );
@@ -257,17 +250,16 @@ fn boot_for(group: &Group, tests: &[Test], names: &[&str]) -> Result<Boot> {
     Ok(Boot {
         series: group.series.clone(),
         topology: topology::by_name(group.topology).map_err(anyhow::Error::msg)?,
-        clock: group.clock,
+        clock: Clock::Multi,
         timeout_secs: tests.iter().map(|test| test.timeout_secs).sum::<u64>() + GROUP_SLACK_SECS,
         append: String::new(),
         script: format!("exec guest-test run {}\n", names.join(" ")).into_bytes(),
         files: Vec::new(),
         // By its first test too: a second try must not write over what the first said.
         log_name: format!(
-            "test-{}-{}-{}-{}",
+            "test-{}-{}-{}",
             group.series,
             group.topology,
-            group.clock.name(),
             names.first().unwrap_or(&"none")
         ),
     })
@@ -297,8 +289,8 @@ impl Verdict {
         let name = &self.name;
         match (&self.complaint, self.passed) {
             (None, _) => (),
-            (Some(why), true) => println!("test {name} passed at the second try; first: {why}"),
-            (Some(why), false) => println!("test {name} FAILED: {why}"),
+            (Some(why), true) => say!("test {name} passed at the second try; first: {why}"),
+            (Some(why), false) => say!("test {name} FAILED: {why}"),
         }
     }
 }
@@ -340,10 +332,10 @@ impl<'a> Report<'a> {
 
     fn result(&mut self, name: &str, why: Option<&str>) {
         let took = std::mem::replace(&mut self.last_result, Instant::now()).elapsed();
-        println!("{}", describe(name, why, took));
+        say!("{}", describe(name, why, took));
         if why.is_some() && !self.verbose {
             for line in &self.output[self.output.len().saturating_sub(SHOWN_LINES)..] {
-                println!("  | {line}");
+                say!("  | {line}");
             }
         }
         self.output.clear();
@@ -367,7 +359,7 @@ impl Output for Report<'_> {
             }
             None => {
                 if self.verbose {
-                    println!("  | {text}");
+                    say!("  | {text}");
                 }
                 self.output.push(text.to_string());
             }
@@ -401,7 +393,6 @@ mod tests {
             topology: topology.into(),
             kernels: kernels.iter().map(ToString::to_string).collect(),
             timeout_secs: 10,
-            clock: Clock::Multi,
         }
     }
 
@@ -477,6 +468,6 @@ mod tests {
     fn the_list_of_tests_is_read() {
         let json = r#"[{"name":"a","topology":"2x4","kernels":["6.18"],"timeout_secs":30}]"#;
         let tests: Vec<Test> = serde_json::from_str(json).expect("valid");
-        assert_eq!(tests[0].clock, Clock::Multi);
+        assert_eq!(tests[0].kernels, ["6.18"]);
     }
 }

@@ -37,6 +37,8 @@ pub enum Better {
     Less,
     /// More is better.
     More,
+    /// It says what was measured, not how well.
+    Neither,
 }
 
 /// What a figure of scx_ballast should be, in the median.

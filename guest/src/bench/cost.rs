@@ -42,14 +42,14 @@ pub(super) const WORKS: &[Work] = &[Work {
             key: "switches",
             title: "context switches, hackbench",
             unit: "",
-            better: Better::Less,
+            better: Better::Neither,
             targets: &[],
         },
         FigureSpec {
             key: "busy",
             title: "CPUs busy, hackbench",
             unit: "",
-            better: Better::Less,
+            better: Better::Neither,
             targets: &[],
         },
         cost("messages", "BPF a switch, hackbench"),
@@ -224,10 +224,10 @@ fn name_of<'a>(symbols: &'a str, tag: &str) -> Option<&'a str> {
     rest.split_whitespace().next()
 }
 
-/// What comes after a name: "run_time_ns:\t123" or "ctxt 123".
+/// What comes after a name: "run_time_ns:\t123".
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
-        let (key, value) = line.split_once([':', ' ', '\t'])?;
+        let (key, value) = line.split_once(':')?;
         (key == name).then(|| value.trim())
     })
 }

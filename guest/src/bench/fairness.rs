@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::Bench;
 use super::catalogue::{Better, Clock, FigureSpec, Machines, Target, Work};
+use super::trace::{Tracing, follow};
 use crate::cpus::CpuList;
 use crate::entitlement::{Claim, entitlements_of};
 use crate::load::{Group, Spinners, WorkerSample, shares};
@@ -94,14 +95,14 @@ pub(super) const WORKS: &[Work] = &[
     fairness_work(
         "changing",
         "Load that changes",
-        "Nine nice-0 spinners for eight CPUs; then 4 of nice 5 come, then 3 of nice −5, then those of nice 5 go. Each phase lasts 5 s and is judged from its first moment.",
+        "Nine nice-0 spinners for eight CPUs; then 4 of nice 5 come, then 3 of nice −5, then those of nice 5 go. Each phase lasts 5 s; all but the first are judged, from their first moment.",
         ERROR_ONLY,
         changing,
     ),
     fairness_work(
         "pinned",
         "Tasks confined to a node",
-        "Of two spinners a CPU, three eighths are confined to the first node; all of nice 0.",
+        "Two spinners a CPU, all of nice 0; one and a half for each CPU of the first node are confined to it.",
         FULL,
         pinned,
     ),
@@ -134,6 +135,13 @@ pub(super) const WORKS: &[Work] = &[
                 better: Better::Less,
                 targets: &[],
             },
+            FigureSpec::new(
+                "moves",
+                "moves between nodes in the first second, of the fewest that spread it",
+                "",
+                Better::Less,
+                &[],
+            ),
         ],
         run: spread,
     },
@@ -175,7 +183,7 @@ fn duty(bench: &mut Bench) -> Result<()> {
     steady(bench, &groups)
 }
 
-/// Six of sixteen need no more than their node has, so every task is owed the same.
+/// The confined ones need no more than their node has, so every task is owed the same.
 fn pinned(bench: &mut Bench) -> Result<()> {
     let first = first_node(bench)?;
     let whole = bench.machine.cpus.len();
@@ -281,6 +289,8 @@ fn first_node(bench: &Bench) -> Result<CpuList> {
 
 /// How long the spinners are kept on the first node: long enough to be seen as its load.
 const CONFINED: Duration = Duration::from_secs(2);
+/// The part of that in which their runs are recorded already, so that each has been seen there.
+const RECORDED: Duration = Duration::from_millis(500);
 /// The first window after their release.
 const FIRST: Duration = Duration::from_secs(1);
 /// Pause between two looks at where they run.
@@ -291,30 +301,42 @@ fn spread(bench: &mut Bench) -> Result<()> {
     let everywhere = bench.machine.cpus.clone();
     let group = Group::spinners(everywhere.len(), 0).confined(&first);
     let spinners = Spinners::start(&[group])?;
-    sleep(CONFINED);
+    sleep(CONFINED - RECORDED);
+    let tracing = Tracing::start()?;
+    sleep(RECORDED);
     let start = Instant::now();
     spinners.set_affinity(0, &everywhere)?;
     let before = spinners.sample()?;
+    let elsewhere = everywhere.len() - first.len();
     let mut spread_after = None;
     while start.elapsed() < FIRST {
         sleep(SPREAD_LOOK);
         let away = spinners.last_cpus()?.into_iter();
         let away = away.filter(|cpu| !first.contains(*cpu)).count();
-        if spread_after.is_none() && away >= everywhere.len() - first.len() {
+        if spread_after.is_none() && away >= elsewhere {
             spread_after = Some(start.elapsed());
         }
     }
     let middle = spinners.sample()?;
+    tracing.halt()?;
     sleep(bench.seconds(3, 5));
     let after = spinners.sample()?;
+    let record = tracing.stop()?;
+    let pids = spinners.pids();
+    drop(spinners);
+    let moves = follow(&record, &pids, bench.machine)?.crossings;
     let least = |from: &[WorkerSample], to: &[WorkerSample]| {
         shares(from, to).into_iter().fold(f64::INFINITY, f64::min)
     };
     bench.value("first-second", least(&before, &middle));
     bench.value("after", least(&middle, &after));
-    match spread_after {
-        Some(time) => bench.value("time", time.as_secs_f64() * 1e3),
-        None => bench.missing("time", "not within the first second"),
+    if let Some(time) = spread_after {
+        bench.value("time", time.as_secs_f64() * 1e3);
+        bench.value("moves", moves as f64 / elsewhere as f64);
+    } else {
+        let why = "not within the first second";
+        bench.missing("time", why);
+        bench.missing("moves", why);
     }
     Ok(())
 }

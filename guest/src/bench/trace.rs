@@ -47,6 +47,16 @@ const HOME: FigureSpec = FigureSpec::new(
     &[Target::AtLeast(0.95)],
 );
 
+const fn crossings(targets: &'static [Target]) -> FigureSpec {
+    FigureSpec::new(
+        "crossings",
+        "moves between nodes a second",
+        "",
+        Better::Less,
+        targets,
+    )
+}
+
 pub(super) const WORKS: &[Work] = &[
     Work {
         name: "steady",
@@ -55,19 +65,18 @@ pub(super) const WORKS: &[Work] = &[
         clock: Clock::Icount,
         machines: Machines::Usual,
         limit_secs: 60,
-        figures: &[
-            LOST,
-            LONGEST,
-            FigureSpec::new(
-                "crossings",
-                "moves between nodes a second",
-                "",
-                Better::Less,
-                &[Target::AtMost(1.0)],
-            ),
-            HOME,
-        ],
+        figures: &[LOST, LONGEST, crossings(&[Target::AtMost(1.0)]), HOME],
         run: steady,
+    },
+    Work {
+        name: "rotating",
+        title: "A load that no split suits, traced",
+        about: "One nice-0 spinner more than CPUs, so that tasks have to take turns on the node that has more of them; traced in the same way.",
+        clock: Clock::Icount,
+        machines: Machines::Usual,
+        limit_secs: 60,
+        figures: &[LOST, LONGEST, crossings(&[Target::AtMost(4.0)]), HOME],
+        run: rotating,
     },
     Work {
         name: "sleepy",
@@ -76,24 +85,18 @@ pub(super) const WORKS: &[Work] = &[
         clock: Clock::Icount,
         machines: Machines::Usual,
         limit_secs: 60,
-        figures: &[
-            LOST,
-            LONGEST,
-            FigureSpec::new(
-                "crossings",
-                "moves between nodes a second",
-                "",
-                Better::Less,
-                &[],
-            ),
-            HOME,
-        ],
+        figures: &[LOST, LONGEST, crossings(&[]), HOME],
         run: sleepy,
     },
 ];
 
 fn steady(bench: &mut Bench) -> Result<()> {
     let count = 3 * bench.machine.cpus.len() / 2;
+    traced(bench, &[Group::spinners(count, 0)])
+}
+
+fn rotating(bench: &mut Bench) -> Result<()> {
+    let count = bench.machine.cpus.len() + 1;
     traced(bench, &[Group::spinners(count, 0)])
 }
 
@@ -126,7 +129,7 @@ fn traced(bench: &mut Bench, groups: &[Group]) -> Result<()> {
 }
 
 /// Events are being recorded; dropping it ends that.
-struct Tracing;
+pub(super) struct Tracing;
 
 fn set(file: &str, value: &str) -> Result<()> {
     let path = Path::new(TRACING).join(file);
@@ -134,7 +137,8 @@ fn set(file: &str, value: &str) -> Result<()> {
 }
 
 impl Tracing {
-    fn start() -> Result<Self> {
+    /// Begins with an empty record.
+    pub(super) fn start() -> Result<Self> {
         set("tracing_on", "0")?;
         set("trace", "")?;
         set("trace_clock", "mono")?;
@@ -147,8 +151,14 @@ impl Tracing {
         Ok(tracing)
     }
 
-    fn stop(self) -> Result<String> {
-        set("tracing_on", "0")?;
+    /// Ends it. The record stays: to read it takes CPU time, which may be measured meanwhile.
+    pub(super) fn halt(&self) -> Result<()> {
+        set("tracing_on", "0")
+    }
+
+    /// Ends it; the record as text.
+    pub(super) fn stop(self) -> Result<String> {
+        self.halt()?;
         let path = Path::new(TRACING).join("trace");
         let bytes = fs::read(&path).context("reading the trace")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -215,98 +225,175 @@ struct Task {
     run_secs: HashMap<usize, f64>,
 }
 
+impl Task {
+    /// If it runs, that ends.
+    fn stop(&mut self, now: f64) {
+        if let (State::Running, Some(node)) = (self.state, self.node) {
+            *self.run_secs.entry(node).or_default() += now - self.since;
+        }
+    }
+}
+
 /// What a trace says.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     secs: f64,
     /// CPU seconds: of the idle CPUs, as many as tasks waited.
     lost_secs: f64,
     longest_secs: f64,
-    crossings: u64,
+    /// Runs on another node than the task's run before.
+    pub(super) crossings: u64,
     home: f64,
 }
 
-fn follow(text: &str, pids: &[u32], machine: &Machine) -> Result<Seen> {
-    let new = |pid: &u32| {
-        let task = Task {
-            state: State::Unknown,
-            since: 0.0,
-            node: None,
-            run_secs: HashMap::new(),
-        };
-        (*pid, task)
-    };
-    let mut tasks: HashMap<u32, Task> = pids.iter().map(new).collect();
-    let mut idle: HashMap<usize, bool> = HashMap::new();
-    let (mut first, mut last) = (None, 0.0);
-    let (mut lost_secs, mut longest_secs, mut crossings) = (0.0, 0.0_f64, 0);
-    let mut episode_start = None;
-    let mut pair = 0_usize;
+/// What a record says of the tasks `pids`.
+pub(super) fn follow(text: &str, pids: &[u32], machine: &Machine) -> Result<Seen> {
+    check_whole(text)?;
+    let mut follower = Follower::new(pids, machine);
     for (now, event) in text.lines().filter_map(parse) {
-        let start = *first.get_or_insert(now);
-        lost_secs += pair as f64 * (now - if last > 0.0 { last } else { start }).max(0.0);
-        last = now;
-        match event {
+        follower.pass_until(now);
+        follower.take(now, &event);
+        follower.look(now);
+    }
+    follower.close()
+}
+
+/// Refuses a record of which the kernel's buffer lost a part. Its head says
+/// "# entries-in-buffer/entries-written: 205/205   #P:8".
+fn check_whole(text: &str) -> Result<()> {
+    let head = "# entries-in-buffer/entries-written:";
+    let counts = text.lines().find_map(|line| line.strip_prefix(head));
+    let counts = counts.and_then(|rest| rest.split_whitespace().next());
+    match counts.and_then(|counts| counts.split_once('/')) {
+        Some((kept, written)) if kept != written => {
+            bail!("the kernel's buffer kept {kept} of {written} events")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Goes through a record, event by event.
+struct Follower<'m> {
+    machine: &'m Machine,
+    tasks: HashMap<u32, Task>,
+    /// Of the CPUs that were seen, whether nothing runs there.
+    idle: HashMap<usize, bool>,
+    first: Option<f64>,
+    last: f64,
+    /// How many idle CPUs have a task that waits beside them.
+    lost_cpus: usize,
+    /// Since when there are any.
+    lost_since: Option<f64>,
+    lost_secs: f64,
+    longest_secs: f64,
+    crossings: u64,
+}
+
+impl<'m> Follower<'m> {
+    fn new(pids: &[u32], machine: &'m Machine) -> Self {
+        let new = |pid: &u32| {
+            let task = Task {
+                state: State::Unknown,
+                since: 0.0,
+                node: None,
+                run_secs: HashMap::new(),
+            };
+            (*pid, task)
+        };
+        Self {
+            machine,
+            tasks: pids.iter().map(new).collect(),
+            idle: HashMap::new(),
+            first: None,
+            last: 0.0,
+            lost_cpus: 0,
+            lost_since: None,
+            lost_secs: 0.0,
+            longest_secs: 0.0,
+            crossings: 0,
+        }
+    }
+
+    fn pass_until(&mut self, now: f64) {
+        if self.first.is_none() {
+            self.first = Some(now);
+            self.last = now;
+        }
+        self.lost_secs += self.lost_cpus as f64 * (now - self.last).max(0.0);
+        self.last = now;
+    }
+
+    fn take(&mut self, now: f64, event: &Event) {
+        match *event {
             Event::Switch {
                 cpu,
                 prev,
                 prev_runnable,
                 next,
             } => {
-                idle.insert(cpu, next == 0);
-                if let Some(task) = tasks.get_mut(&prev) {
-                    if let (State::Running, Some(node)) = (task.state, task.node) {
-                        *task.run_secs.entry(node).or_default() += now - task.since;
-                    }
-                    let waits = prev_runnable;
-                    task.state = if waits {
+                self.idle.insert(cpu, next == 0);
+                if let Some(task) = self.tasks.get_mut(&prev) {
+                    task.stop(now);
+                    task.state = if prev_runnable {
                         State::Waiting
                     } else {
                         State::Sleeping
                     };
                 }
-                if let Some(task) = tasks.get_mut(&next) {
-                    let node = machine.node_of(cpu);
-                    crossings += u64::from(task.node.is_some() && task.node != node);
+                if let Some(task) = self.tasks.get_mut(&next) {
+                    let node = self.machine.node_of(cpu);
+                    self.crossings += u64::from(task.node.is_some() && task.node != node);
                     task.node = node;
                     task.state = State::Running;
                     task.since = now;
                 }
             }
             Event::Woken(pid) => {
-                if let Some(task) = tasks.get_mut(&pid)
+                if let Some(task) = self.tasks.get_mut(&pid)
                     && task.state != State::Running
                 {
                     task.state = State::Waiting;
                 }
             }
         }
-        let waiting = tasks.values().filter(|task| task.state == State::Waiting);
-        pair = waiting
-            .count()
-            .min(idle.values().filter(|idle| **idle).count());
-        if pair == 0 {
-            if let Some(start) = episode_start.take() {
-                longest_secs = longest_secs.max(now - start);
-            }
+    }
+
+    /// Counts who waits and who idles, from now on.
+    fn look(&mut self, now: f64) {
+        let waits = |task: &&Task| task.state == State::Waiting;
+        let waiting = self.tasks.values().filter(waits).count();
+        let idle = self.idle.values().filter(|idle| **idle).count();
+        self.lost_cpus = waiting.min(idle);
+        if self.lost_cpus > 0 {
+            self.lost_since.get_or_insert(now);
         } else {
-            episode_start.get_or_insert(now);
+            self.end_episode(now);
         }
     }
-    let secs = last - first.unwrap_or(last);
-    if secs <= 0.0 {
-        bail!("the trace is empty");
+
+    fn end_episode(&mut self, now: f64) {
+        if let Some(since) = self.lost_since.take() {
+            self.longest_secs = self.longest_secs.max(now - since);
+        }
     }
-    if let Some(start) = episode_start {
-        longest_secs = longest_secs.max(last - start);
+
+    fn close(mut self) -> Result<Seen> {
+        let secs = self.last - self.first.unwrap_or(self.last);
+        if secs <= 0.0 {
+            bail!("the trace is empty");
+        }
+        self.end_episode(self.last);
+        for task in self.tasks.values_mut() {
+            task.stop(self.last);
+        }
+        Ok(Seen {
+            secs,
+            lost_secs: self.lost_secs,
+            longest_secs: self.longest_secs,
+            crossings: self.crossings,
+            home: home_share(self.tasks.values()),
+        })
     }
-    Ok(Seen {
-        secs,
-        lost_secs,
-        longest_secs,
-        crossings,
-        home: home_share(tasks.values()),
-    })
 }
 
 /// Of all run time, the part on each task's own main node.
@@ -380,7 +467,11 @@ mod unit {
         assert!((seen.lost_secs - 0.2).abs() < 1e-9, "{seen:?}");
         assert!((seen.longest_secs - 0.2).abs() < 1e-9, "{seen:?}");
         assert_eq!(seen.crossings, 1);
-        assert!((seen.home - 0.7 / 0.8).abs() < 1e-9, "{seen:?}");
+        // Task 6 still runs: since 1.1, on one node.
+        assert!((seen.home - 1.6 / 1.7).abs() < 1e-9, "{seen:?}");
         assert!(follow("", &[5], &machine()).is_err());
+        let head = |counts: &str| format!("# entries-in-buffer/entries-written: {counts}   #P:8\n");
+        assert!(follow(&(head("5/5") + &text), &[5, 6], &machine()).is_ok());
+        assert!(follow(&(head("5/9") + &text), &[5, 6], &machine()).is_err());
     }
 }

@@ -147,8 +147,7 @@ fn run(arguments: &Arguments, groups: &[Group]) -> Result<Report> {
 
 fn print(arguments: &Arguments, report: &Report) -> ExitCode {
     if !arguments.json {
-        print!("{}", report.to_table());
-        return ExitCode::SUCCESS;
+        return end(cli::print(&report.to_table()));
     }
     print_json(Ok(report))
 }
@@ -174,7 +173,6 @@ fn end(done: Result<()>) -> ExitCode {
 fn print_json(report: Result<impl Serialize>) -> ExitCode {
     end(report.and_then(|report| {
         let text = serde_json::to_string_pretty(&report).context("writing the report")?;
-        println!("{text}");
-        Ok(())
+        cli::print(&(text + "\n"))
     }))
 }

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ballast_guest::bench::{self, Contender, Work};
 use ballast_guest::cli::{self, refuse};
 use ballast_guest::load::take_over_if_worker;
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     match work(&arguments.command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(why) if why.is::<UnknownTest>() => refuse(why),
+        Err(why) if why.is::<BadName>() => refuse(why),
         Err(why) => {
             eprintln!("error: {why:#}");
             ExitCode::FAILURE
@@ -87,15 +87,15 @@ fn main() -> ExitCode {
 }
 
 #[derive(Debug)]
-struct UnknownTest(String);
+struct BadName(String);
 
-impl std::fmt::Display for UnknownTest {
+impl std::fmt::Display for BadName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "there is no test `{}`; see `guest-test list`", self.0)
+        f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for UnknownTest {}
+impl std::error::Error for BadName {}
 
 fn work(job: &Job) -> Result<bool> {
     match job {
@@ -108,15 +108,16 @@ fn work(job: &Job) -> Result<bool> {
         Job::Measure { repeat, names } => {
             let chosen = find(names)?;
             if let Some(test) = chosen.iter().find(|test| !test.measured) {
-                bail!("test `{}` has no promised figures", test.name);
+                return Err(
+                    BadName(format!("test `{}` has no promised figures", test.name)).into(),
+                );
             }
             prepare();
             measure::measure(&chosen, *repeat)
         }
         Job::BenchList => {
             let works = serde_json::to_string(&bench::all());
-            println!("{}", works.context("writing the list of work")?);
-            Ok(true)
+            print(&(works.context("writing the list of work")? + "\n"))
         }
         Job::Bench {
             schedulers,
@@ -158,7 +159,8 @@ fn find(names: &[String]) -> Result<Vec<Test>> {
     let all = tests::all();
     let one = |name: &String| {
         let test = all.iter().find(|test| test.name == name).copied();
-        test.ok_or_else(|| UnknownTest(name.clone()).into())
+        let why = || format!("there is no test `{name}`; see `guest-test list`");
+        test.ok_or_else(|| BadName(why()).into())
     };
     names.iter().map(one).collect()
 }
@@ -166,11 +168,7 @@ fn find(names: &[String]) -> Result<Vec<Test>> {
 fn list(json: bool) -> Result<bool> {
     let tests = tests::all();
     if json {
-        println!(
-            "{}",
-            serde_json::to_string(&tests).context("writing the list")?
-        );
-        return Ok(true);
+        return print(&(serde_json::to_string(&tests).context("writing the list")? + "\n"));
     }
     let mut table = Table::new(&["test", "topology", "kernels", "timeout"]);
     for test in tests {
@@ -181,7 +179,11 @@ fn list(json: bool) -> Result<bool> {
             format!("{} s", test.timeout_secs),
         ]);
     }
-    print!("{table}");
+    print(&table.to_string())
+}
+
+fn print(text: &str) -> Result<bool> {
+    cli::print(text)?;
     Ok(true)
 }
 

@@ -14,6 +14,7 @@ use crate::checks::Bound;
 use crate::dump;
 use crate::load::{Group, Spinners, shares};
 use crate::scheduler::{Scheduler, run_to_end};
+use crate::stats::StatsClient;
 
 pub(super) const TESTS: &[Test] = &[
     knob_test("charged_weight", charged_weight),
@@ -138,11 +139,15 @@ fn rotation(context: &mut Context) -> Result<()> {
     let scheduler = Scheduler::start(&[])?;
     let spinners = Spinners::start(&[Group::spinners(15, 0)])?;
     sleep(SOME_ROUNDS);
+    let mut client = StatsClient::connect()?;
+    let moves_before = client.read()?.number("moves_applied")?;
     let before = spinners.sample()?;
     sleep(WINDOW);
     let got = shares(&before, &spinners.sample()?);
+    let moves = client.read()?.number("moves_applied")? - moves_before;
     drop(spinners);
     scheduler.stop()?;
+    context.assert("moves in 16 s", moves, Bound::AtLeast(1.0));
     // Owed 8/15 each. Without rotation 8 of them have 0.5 and 7 have 0.571 of a CPU.
     let owed = context.cpu_count() as f64 / 15.0;
     let square = |share: &f64| (share / owed - 1.0).powi(2);

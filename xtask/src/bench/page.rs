@@ -18,9 +18,9 @@ const HEAD: &str = "\
 
 Written by `make bench-guest`. Contenders take turns at the same work in one boot of an
 emulated machine; every turn each of them is started afresh, with default flags unless the work says
-otherwise. The first begins once the boot's own work has ended, or after two minutes. A table
-comes from one boot, and only ratios inside it mean anything: the emulated CPUs are slow, and
-they share the host's.
+otherwise. The first begins once the boot's own work has ended, or after two minutes. The
+figures of a piece of work come from one boot, and only ratios inside it mean anything: the emulated
+CPUs are slow, and they share the host's.
 
 - **Shares and use** are measured on the host's clock (`multi`), by the tasks' CPU clocks.
 - **Latency and work done** are measured on a clock that counts instructions (`icount`).
@@ -57,7 +57,7 @@ pub fn write(docs: &Path, works: &[Work], results: &[Results]) -> Result<()> {
     }
     let path = docs.join("benchmarks.md");
     save(&path, &page)?;
-    println!("wrote {}", path.display());
+    say!("wrote {}", path.display());
     Ok(())
 }
 
@@ -260,12 +260,13 @@ fn title(scheduler: &str) -> String {
 /// A figure's name with its unit, and which way is better.
 fn heading(spec: &FigureSpec) -> String {
     let arrow = match spec.better {
-        Better::Less => '↓',
-        Better::More => '↑',
+        Better::Less => " ↓",
+        Better::More => " ↑",
+        Better::Neither => "",
     };
     match spec.unit.as_str() {
-        "" => format!("{} {arrow}", spec.title),
-        unit => format!("{}, {unit} {arrow}", spec.title),
+        "" => format!("{}{arrow}", spec.title),
+        unit => format!("{}, {unit}{arrow}", spec.title),
     }
 }
 
@@ -295,6 +296,7 @@ fn targets(spec: &FigureSpec) -> String {
         Target::NoWorseThanPeers => match spec.better {
             Better::Less => "≤ every peer".to_string(),
             Better::More => "≥ every peer".to_string(),
+            Better::Neither => String::new(),
         },
     };
     spec.targets.iter().map(one).collect::<Vec<_>>().join(", ")

@@ -28,6 +28,58 @@ pub struct Peers {
     pub missing: BTreeMap<String, String>,
 }
 
+/// Refuses contenders that are none, or named twice, and a folder that does not have them.
+///
+/// # Errors
+/// One line that names the flag.
+pub fn check(schedulers: &[String], folder: Option<&Path>) -> Result<(), String> {
+    if let Some(folder) = folder
+        && !folder.is_dir()
+    {
+        let folder = folder.display();
+        return Err(format!(
+            "--peers: {folder} is no folder; give one that holds programs"
+        ));
+    }
+    for (place, name) in schedulers.iter().enumerate() {
+        if schedulers[..place].contains(name) {
+            return Err(format!("--schedulers: {name} is named twice; name it once"));
+        }
+        if NO_PEERS.contains(&name.as_str()) {
+            continue;
+        }
+        match folder {
+            Some(folder) if is_plain(name) && program_in(folder, name).is_file() => (),
+            Some(folder) => {
+                let folder = folder.display();
+                return Err(format!(
+                    "--peers: no scx_{name} in {folder}; build it there"
+                ));
+            }
+            None if VERSIONS.iter().any(|(known, _)| known == name) => (),
+            None => {
+                let known: Vec<_> = VERSIONS.iter().map(|(known, _)| *known).collect();
+                return Err(format!(
+                    "--schedulers: no contender '{name}'; there is {}, {}, and others by --peers",
+                    NO_PEERS.join(", "),
+                    known.join(", ")
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name can stand in a command of the guest's shell as it is.
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    !name.is_empty() && name.bytes().all(plain)
+}
+
+fn program_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("scx_{name}"))
+}
+
 /// Finds the programs of these contenders in `folder`, else in the cache, where what is missing
 /// is installed.
 ///
@@ -45,8 +97,8 @@ pub fn find(cache: &Cache, schedulers: &[String], folder: Option<&Path>) -> Resu
             continue;
         }
         let program = match folder {
-            Some(folder) => folder.join(format!("scx_{name}")),
-            None => root.join(format!("bin/scx_{name}")),
+            Some(folder) => program_in(folder, name),
+            None => program_in(&root.join("bin"), name),
         };
         let found = match (program.is_file(), folder) {
             (true, _) => Ok(()),

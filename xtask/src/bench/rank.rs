@@ -98,6 +98,7 @@ pub fn best_peer(summaries: &[Summary], better: Better) -> Option<(&str, f64)> {
     match better {
         Better::Less => peers.min_by(|a, b| a.1.total_cmp(&b.1)),
         Better::More => peers.max_by(|a, b| a.1.total_cmp(&b.1)),
+        Better::Neither => None,
     }
 }
 
@@ -144,6 +145,7 @@ fn holds(target: &Target, ours: f64, better: Better, summaries: &[Summary]) -> O
             match better {
                 Better::Less => ours <= best,
                 Better::More => ours >= best,
+                Better::Neither => return None,
             }
         }
     })
@@ -209,6 +211,7 @@ mod tests {
         assert_eq!(best_peer(&all, Better::Less), Some(("rusty", 2.0)));
         assert_eq!(best_peer(&all, Better::More), Some(("lavd", 4.0)));
         assert_eq!(best_peer(&all[..2], Better::Less), None);
+        assert_eq!(best_peer(&all, Better::Neither), None);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub enum Better {
     Less,
     /// More is better.
     More,
+    /// It says what was measured, not how well.
+    Neither,
 }
 
 /// What a figure of scx_ballast should be.
@@ -164,7 +166,7 @@ pub struct Results {
     pub quick: bool,
     /// Turns.
     pub turns: u32,
-    /// What the user typed.
+    /// What to type to measure the same again.
     pub command: String,
     /// Contenders, in the order of each turn.
     pub schedulers: Vec<String>,
@@ -314,14 +316,14 @@ impl Output for Collector {
         let line = text.strip_prefix(MARKER).map(serde_json::from_str);
         match line {
             Some(Ok(Line::Figure(figure))) => {
-                println!("    {}", describe(&figure));
+                say!("    {}", describe(&figure));
                 self.measurements.push(figure);
             }
             Some(Ok(Line::About { key, value })) => {
                 self.about.insert(key, value);
             }
             Some(Ok(Line::Turn(turn))) => self.whole_turns = turn,
-            Some(Err(_)) | None => println!("{text}"),
+            Some(Err(_)) | None => say!("{text}"),
         }
     }
 }
