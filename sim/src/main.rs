@@ -3,7 +3,8 @@
 //! Never simulates anything itself.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,7 +44,7 @@ struct RunArgs {
     #[arg(required = true)]
     scenario: Option<PathBuf>,
     /// Instead of the scenario's seed.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
     seed: Option<u64>,
     /// Print JSON instead of tables.
     #[arg(long)]
@@ -63,13 +64,13 @@ struct RunArgs {
 enum Command {
     /// Run a random scenario with faults for each of many seeds
     Swarm {
-        /// How many seeds.
+        /// How many seeds, 1 to 1000000000.
         #[arg(long, value_name = "N", default_value_t = 200,
-              allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+              allow_negative_numbers = true, value_parser = whole(1..=1_000_000_000))]
         seeds: u64,
-        /// The first one.
+        /// The first one, 0 to 9223372036854775807.
         #[arg(long, value_name = "N", default_value_t = 1,
-              allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..1 << 63))]
+              allow_negative_numbers = true, value_parser = whole(0..=MAX_SWARM_SEED))]
         first: u64,
         /// Run each twice and compare.
         #[arg(long)]
@@ -83,9 +84,8 @@ enum Command {
     },
     /// Print the scenario of a seed of the swarm, as TOML
     Scenario {
-        /// The seed.
-        #[arg(allow_negative_numbers = true,
-              value_parser = clap::value_parser!(u64).range(..1 << 63))]
+        /// The seed, 0 to 9223372036854775807.
+        #[arg(allow_negative_numbers = true, value_parser = whole(0..=MAX_SWARM_SEED))]
         seed: u64,
     },
 }
@@ -136,10 +136,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// A seed, as typed.
-fn seed(text: &str) -> Result<u64, String> {
-    let seed = text.parse();
-    seed.map_err(|_| format!("give a whole number from 0 to {}", u64::MAX))
+/// So that a number of seeds can be added to it.
+const MAX_SWARM_SEED: u64 = (1 << 63) - 1;
+
+/// Reads a number in `range`.
+fn whole(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!(
+            "give a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
 }
 
 /// Far more than any scenario needs, far less than memory.
@@ -225,15 +236,41 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
     Ok(outcomes[0].is_good())
 }
 
-/// Before the run: a name that cannot be written should not cost one.
+/// Before the run: a name that cannot be written should not cost one. Nor should a run that is
+/// refused cost what was in the file.
 fn create_trace(path: &Path) -> Result<Box<dyn Write>, Error> {
-    match File::create(path) {
-        Ok(file) => Ok(Box::new(BufWriter::new(file))),
+    let open = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    match open {
+        Ok(file) => Ok(Box::new(BufWriter::new(Anew { file, begun: false }))),
         Err(error) => {
             let path = path.display();
             let line = format!("--trace: {path}: {error}; give a file to write");
             Err(Error::Usage(line))
         }
+    }
+}
+
+/// A file that loses what it held once something is written.
+struct Anew {
+    file: File,
+    begun: bool,
+}
+
+impl Write for Anew {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.begun && self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.begun = true;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

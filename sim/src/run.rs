@@ -182,10 +182,10 @@ pub fn traced(scenario: &Scenario, options: Options, trace: Option<Box<dyn Write
         world.at(world.steady_from, crate::engine::Event::Steady);
     }
     control.run(&mut world)?;
-    world.trace.finish().context("writing the trace")?;
     if let Some(line) = world.over.take() {
         return Err(UsageError::plain(line).into());
     }
+    world.trace.finish().context("writing the trace")?;
     control.check_ledger(&mut world);
     let outcome = judge::judge(scenario, &config, seed, balancer, &mut world, &control);
     Ok(Ran {

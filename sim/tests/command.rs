@@ -89,6 +89,11 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
         (&["/dev/zero"], "larger than 1 MiB"),
         (&["swarm", "--seeds", "0"], "--seeds"),
         (
+            &["swarm", "--first", "abc"],
+            "'abc' for '--first <N>': give a whole number from 0 to ",
+        ),
+        (&["scenario", "-1"], "give a whole number from 0 to "),
+        (
             &[&spinners(), "--trace", "/nonexistent/trace"],
             "--trace: /nonexistent/trace: ",
         ),
@@ -153,6 +158,23 @@ fn a_run_that_outgrows_memory_ends_with_one_line_and_exit_code_2() {
     let text = refusal("masks", scenario);
     let part = "error: faults.affinity_per_s: more than 65536 different sets of CPUs by";
     assert!(text.starts_with(part), "{text}");
+}
+
+#[test]
+fn a_refused_run_leaves_the_trace_that_was_there() {
+    let folder = std::env::temp_dir();
+    let path = |end: &str| folder.join(format!("ballast-sim-kept-{}.{end}", std::process::id()));
+    let (scenario, trace) = (path("toml"), path("json"));
+    let text = "name = 'x'\nseconds = 1\n[[tasks]]\nname = 'a'\ncount = 1048576\n\
+                work = { kind = 'spin' }\n";
+    std::fs::write(&scenario, text).expect("written");
+    std::fs::write(&trace, "kept").expect("written");
+    let name = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let output = sim(&[&name(&scenario), "--trace", &name(&trace)]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&trace).expect("there"), "kept");
+    std::fs::remove_file(scenario).expect("removed");
+    std::fs::remove_file(trace).expect("removed");
 }
 
 #[test]
