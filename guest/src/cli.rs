@@ -3,10 +3,8 @@
 //! Never knows any flag.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
 use clap::Parser;
 
 /// Reads the command line. Help and version are printed and end the process with code 0.
@@ -18,21 +16,6 @@ pub fn parse<T: Parser>() -> Result<T, ExitCode> {
         Ok(arguments) => Ok(arguments),
         Err(why) if why.use_stderr() => Err(refuse(one_line(&why.to_string()))),
         Err(help) => help.exit(),
-    }
-}
-
-/// Prints what was asked for. A reader who has left (`| head`) has seen enough.
-///
-/// # Errors
-/// Standard output cannot be written to.
-pub fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing to standard output"),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,7 @@ use crate::initramfs::{ExtraFile, Initramfs, RunLayer};
 use crate::interrupt;
 use crate::kernel::{self, Series};
 use crate::qemu::{self, Clock, Machine};
+use crate::say;
 use crate::stream::{Event, Markers};
 use crate::topology::Topology;
 
@@ -83,11 +84,7 @@ pub struct ToStdout;
 
 impl Output for ToStdout {
     fn text(&mut self, text: &str) {
-        let mut stdout = std::io::stdout().lock();
-        // As in say.rs; but this text has its own line ends.
-        let _ = stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush());
+        say::text(text);
     }
 }
 

@@ -151,7 +151,7 @@ fn main() -> ExitCode {
         Vm::Bench(args) => bench::run(&args),
         Vm::Demo(args) => demo(&args),
         Vm::Topologies => {
-            say!("{}", topology::table().trim_end());
+            say::text(&topology::table());
             Ok(ExitCode::SUCCESS)
         }
     };

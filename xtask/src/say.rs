@@ -14,11 +14,18 @@ macro_rules! say {
 
 /// What `say!` does.
 pub fn line(line: Arguments) {
+    text(&format!("{line}\n"));
+}
+
+/// The same of text that has its own line ends.
+pub fn text(text: &str) {
     if cfg!(test) {
         // A test's output is shown only where it fails.
-        return println!("{line}");
+        return print!("{text}");
     }
     let mut stdout = io::stdout().lock();
     // A closed pipe (`| head`) must not stop the run: its status still counts.
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
 }

@@ -12,6 +12,7 @@ use ballast_guest::sleepers;
 use ballast_guest::sys;
 use ballast_guest::wake;
 use clap::{Args, Parser, Subcommand};
+use scx_ballast::stdout;
 use serde::Serialize;
 
 /// Time between two looks at where the workers run.
@@ -147,7 +148,7 @@ fn run(arguments: &Arguments, groups: &[Group]) -> Result<Report> {
 
 fn print(arguments: &Arguments, report: &Report) -> ExitCode {
     if !arguments.json {
-        return end(cli::print(&report.to_table()));
+        return end(stdout::print(&report.to_table()));
     }
     print_json(Ok(report))
 }
@@ -173,6 +174,6 @@ fn end(done: Result<()>) -> ExitCode {
 fn print_json(report: Result<impl Serialize>) -> ExitCode {
     end(report.and_then(|report| {
         let text = serde_json::to_string_pretty(&report).context("writing the report")?;
-        cli::print(&(text + "\n"))
+        stdout::print(&(text + "\n"))
     }))
 }

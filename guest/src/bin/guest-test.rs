@@ -13,6 +13,7 @@ use ballast_guest::table::Table;
 use ballast_guest::tests::{self, Test};
 use ballast_guest::{demo, measure, scheduler, sys};
 use clap::{Parser, Subcommand};
+use scx_ballast::stdout;
 
 /// Tests scx_ballast on the machine this runs on: a guest made for it.
 #[derive(Parser)]
@@ -183,7 +184,7 @@ fn list(json: bool) -> Result<bool> {
 }
 
 fn print(text: &str) -> Result<bool> {
-    cli::print(text)?;
+    stdout::print(text)?;
     Ok(true)
 }
 

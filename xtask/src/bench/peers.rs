@@ -56,7 +56,7 @@ pub fn check(schedulers: &[String], folder: Option<&Path>) -> Result<(), String>
                     "--peers: no scx_{name} in {folder}; build it there"
                 ));
             }
-            None if VERSIONS.iter().any(|(known, _)| known == name) => (),
+            None if version_of(name).is_some() => (),
             None => {
                 let known: Vec<_> = VERSIONS.iter().map(|(known, _)| *known).collect();
                 return Err(format!(
@@ -80,8 +80,8 @@ fn program_in(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("scx_{name}"))
 }
 
-/// Finds the programs of these contenders in `folder`, else in the cache, where what is missing
-/// is installed.
+/// Finds the programs of these contenders, which [`check`] let pass, in `folder`, else in the
+/// cache, where what is missing is installed.
 ///
 /// # Errors
 /// When the cache cannot be locked.
@@ -100,10 +100,9 @@ pub fn find(cache: &Cache, schedulers: &[String], folder: Option<&Path>) -> Resu
             Some(folder) => program_in(folder, name),
             None => program_in(&root.join("bin"), name),
         };
-        let found = match (program.is_file(), folder) {
-            (true, _) => Ok(()),
-            (false, Some(folder)) => Err(format!("scx_{name} is not in {}", folder.display())),
-            (false, None) => install(&root, name),
+        let found = match folder {
+            None if !program.is_file() => install(&root, name),
+            _ => Ok(()),
         };
         match found {
             Ok(()) => peers.programs.push(program),
@@ -116,9 +115,13 @@ pub fn find(cache: &Cache, schedulers: &[String], folder: Option<&Path>) -> Resu
     Ok(peers)
 }
 
-fn install(root: &Path, name: &str) -> Result<(), String> {
+fn version_of(name: &str) -> Option<&'static str> {
     let known = VERSIONS.iter().find(|(known, _)| *known == name);
-    let Some((_, version)) = known else {
+    known.map(|(_, version)| *version)
+}
+
+fn install(root: &Path, name: &str) -> Result<(), String> {
+    let Some(version) = version_of(name) else {
         return Err(format!(
             "scx_{name} is not among the peers that can be installed"
         ));
