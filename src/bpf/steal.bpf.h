@@ -10,6 +10,7 @@
 #ifndef BALLAST_STEAL_BPF_H
 #define BALLAST_STEAL_BPF_H
 
+#include "home.bpf.h"
 #include "queue.bpf.h"
 
 /* Foreign domains looked at in one dispatch: bounds the time interrupts are off. */
@@ -45,7 +46,33 @@ static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_dom
 	return false;
 }
 
-static __always_inline bool steal_from(u32 domain_id, u32 threshold, u64 bound_ns, u64 now)
+/* Tasks at the front of another node's queue among which one that is at home here is sought. */
+#define HOMING_SCAN 8
+
+/* Take one from @dsq, of another node, that is at home on @node: it brings nobody new. */
+static __always_inline bool take_back(u64 dsq, u32 node)
+{
+	struct task_struct *p;
+	struct task_ctx *tctx;
+	bool taken = false;
+	u32 seen = 0;
+
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		tctx = task_ctx_of(p);
+		if (tctx && is_at_home(tctx, node)) {
+			tctx->out_of_turn = seen > 0;
+			taken = scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0);
+			break;
+		}
+		if (++seen == HOMING_SCAN)
+			break;
+	}
+	return taken;
+}
+
+/* For a CPU of @node. */
+static __always_inline bool steal_from(u32 domain_id, u32 node, u32 threshold, u64 bound_ns,
+				       u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	u64 since_ns;
@@ -59,29 +86,31 @@ static __always_inline bool steal_from(u32 domain_id, u32 threshold, u64 bound_n
 		return false;
 	if (threshold > 1 && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) < threshold)
 		return false;
+	if (domain->node != node && take_back(DOMAIN_DSQ(domain_id), node))
+		return true;
 	return scx_bpf_dsq_move_to_local(DOMAIN_DSQ(domain_id), 0);
 }
 
-/* Try the domains of @node_id, starting behind @own so that victims differ. */
-static __always_inline bool steal_in_node(u32 node_id, u32 own, u32 threshold, u64 bound_ns,
-					  u64 now)
+/* Try the domains of @node_id for @cpu, starting behind its own so that victims differ. */
+static __always_inline bool steal_in_node(u32 node_id, const struct ballast_cpu *cpu, u32 threshold,
+					  u64 bound_ns, u64 now)
 {
 	struct ballast_node *node = node_at(node_id);
-	u32 i, victim, next;
+	u32 i, victim, next, own = cpu->domain;
 
 	if (!node || !node->nr_domains)
 		return false;
 	/* As most have: a loop would cost several times the look. */
 	if (node->nr_domains == 1)
 		return node->first_domain != own &&
-		       steal_from(node->first_domain, threshold, bound_ns, now);
+		       steal_from(node->first_domain, cpu->node, threshold, bound_ns, now);
 	next = (own + 1) % node->nr_domains;
 	bpf_for(i, 0, STEAL_SCAN_MAX) {
 		if (i >= node->nr_domains)
 			break;
 		victim = node->first_domain + next;
 		next = next + 1 < node->nr_domains ? next + 1 : 0;
-		if (victim != own && steal_from(victim, threshold, bound_ns, now))
+		if (victim != own && steal_from(victim, cpu->node, threshold, bound_ns, now))
 			return true;
 	}
 	return false;
@@ -95,8 +124,7 @@ static __noinline void steal(s32 cpu_id, const struct ballast_cpu *cpu,
 
 	if (steal_in_domain(cpu_id, domain) || !greedy_threshold)
 		return;
-	if (steal_in_node(cpu->node, cpu->domain, greedy_threshold, patience(steal_after_node_ns),
-			  now)) {
+	if (steal_in_node(cpu->node, cpu, greedy_threshold, patience(steal_after_node_ns), now)) {
 		count(BALLAST_STAT_STEAL_NODE);
 		return;
 	}
@@ -105,7 +133,7 @@ static __noinline void steal(s32 cpu_id, const struct ballast_cpu *cpu,
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
-		if (steal_in_node(nearest_node(cpu->node, i), cpu->domain, greedy_threshold_x_numa,
+		if (steal_in_node(nearest_node(cpu->node, i), cpu, greedy_threshold_x_numa,
 				  patience(steal_after_numa_ns), now)) {
 			count(BALLAST_STAT_STEAL_NUMA);
 			return;

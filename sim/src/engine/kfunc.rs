@@ -135,12 +135,18 @@ impl World {
         if by_key && it.vtime_set {
             p.scx.dsq_vtime = it.vtime;
         }
+        let from = self.this_cpu;
+        // The local queue of whoever asks, not of the CPU the task was on.
+        let dsq = if dsq == DSQ_LOCAL {
+            super::wake::DSQ_LOCAL_ON | u64::from(from)
+        } else {
+            dsq
+        };
         let direct = Direct {
             dsq,
             key: by_key.then_some(p.scx.dsq_vtime),
             flags: 0,
         };
-        let from = self.this_cpu;
         self.insert(from, task, direct);
         // A new key in the same queue: the queue was not empty for anybody.
         if self.queues[queue].id == dsq {

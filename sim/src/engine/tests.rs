@@ -159,6 +159,68 @@ fn move_to_local_belongs_to_dispatch() {
 }
 
 #[test]
+fn a_task_moved_to_the_local_queue_is_of_the_cpu_that_asked() {
+    let mut world = machine();
+    let tasks = [1; 3].map(|cpu| spinner(&mut world, &[cpu, 0]));
+    run_for(&mut world, MS);
+    let is_queued = |task: &&TaskId| world.tasks[**task as usize].state == State::Queued;
+    let waiting = *tasks.iter().find(is_queued).expect("one waits");
+    world.change_cpu(waiting, 1);
+    acts(&mut world, Running::Dispatching(0), |kernel| {
+        // SAFETY: a queue that exists, and a task in it.
+        unsafe {
+            let mut it = std::mem::zeroed();
+            kernel.iter_new.expect("there")(kernel.machine, &raw mut it, 0, 0);
+            let p = kernel.iter_next.expect("there")(kernel.machine, &raw mut it);
+            assert!(kernel.dsq_move.expect("there")(
+                kernel.machine,
+                &raw mut it,
+                p,
+                LOCAL,
+                0,
+                false
+            ));
+        }
+    });
+    let t = &world.tasks[waiting as usize];
+    assert!(matches!(t.place, Where::Local(0)), "{:?}", t.place);
+    assert_eq!(t.cpu(), 0);
+}
+
+#[test]
+fn a_task_is_taken_back_to_its_node_before_others_are_taken_there() {
+    let mut world = machine();
+    let everywhere = CpuBits::of(4, 0..4);
+    let visitor = spinner(&mut world, &[2]);
+    run_for(&mut world, 5 * MS);
+    let fixed = [2, 3].map(|cpu| spinner(&mut world, &[cpu]));
+    for _ in 0..4 {
+        let native = spinner(&mut world, &[0, 1]);
+        run_for(&mut world, MS);
+        world.change_mask(0, native, everywhere.clone());
+    }
+    world.change_mask(0, visitor, CpuBits::of(4, [0, 1]));
+    run_for(&mut world, 20 * MS);
+    world.change_mask(0, visitor, everywhere);
+    let comes_later = |world: &World| {
+        let queue = &world.queues[world.queue_index(0).expect("a queue")];
+        queue.iter().skip(1).any(|task| task == visitor)
+    };
+    for _ in 0..200 {
+        run_for(&mut world, MS);
+        if comes_later(&world) {
+            break;
+        }
+    }
+    assert!(comes_later(&world), "it waits behind another");
+    world.change_mask(0, fixed[0], CpuBits::of(4, [3]));
+    run_for(&mut world, MS);
+    let t = &world.tasks[visitor as usize];
+    assert_eq!((t.state, t.cpu()), (State::Running, 2));
+    assert!(world.checks.all_kept(), "{:?}", world.checks.failures);
+}
+
+#[test]
 fn select_cpu_is_not_asked_for_pinned_tasks() {
     let mut world = machine();
     let found = |world: &World| -> u64 {

@@ -13,7 +13,7 @@ use crate::trace::Kind;
 
 /// The kernel's ids, which bindgen takes for negative numbers.
 pub(super) const DSQ_LOCAL: u64 = crate::shim::SCX_DSQ_LOCAL as u64;
-const DSQ_LOCAL_ON: u64 = crate::shim::SCX_DSQ_LOCAL_ON as u64;
+pub(super) const DSQ_LOCAL_ON: u64 = crate::shim::SCX_DSQ_LOCAL_ON as u64;
 /// SCX_DSQ_GLOBAL.
 pub const DSQ_GLOBAL: u64 = 1 << 63 | 1;
 /// SCX_DSQ_LOCAL_CPU_MASK: the CPU in SCX_DSQ_LOCAL_ON.
