@@ -49,9 +49,13 @@ static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_dom
 /* Tasks at the front of another node's queue among which one that is at home here is sought. */
 #define HOMING_SCAN 8
 
-/* Take one from @dsq, of another node, that is at home on @node: it brings nobody new. */
+/*
+ * Take one from @dsq, of another node, that is at home on @node: it brings nobody new. The
+ * kernel moves it to the CPU that asks, and ejects the scheduler if it may not run there.
+ */
 static __always_inline bool take_back(u64 dsq, u32 node)
 {
+	u32 cpu_id = bpf_get_smp_processor_id();
 	struct task_struct *p;
 	struct task_ctx *tctx;
 	bool taken = false;
@@ -59,9 +63,11 @@ static __always_inline bool take_back(u64 dsq, u32 node)
 
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		tctx = task_ctx_of(p);
-		if (tctx && is_at_home(tctx, node)) {
-			tctx->out_of_turn = seen > 0;
+		if (tctx && is_at_home(tctx, node) && bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr)) {
 			taken = scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0);
+			/* It runs when this CPU lets go of its run queue's lock. */
+			if (taken && seen)
+				tctx->out_of_turn = true;
 			break;
 		}
 		if (++seen == HOMING_SCAN)
