@@ -247,7 +247,8 @@ pub struct World {
     pub planner: TaskId,
     /// The daemon is not to act before this: it stalls.
     pub stalled_until: Ns,
-    /// From when on shares are counted, and what CPUs had been busy by then.
+    /// From when on shares are counted, and what CPUs had been busy by then. Until then all
+    /// count.
     pub steady_from: Ns,
     busy_before: Vec<Ns>,
     /// When it is to be killed and started again.

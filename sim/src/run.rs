@@ -178,8 +178,7 @@ pub fn traced(scenario: &Scenario, options: Options, trace: Option<Box<dyn Write
     }
     control.spawn(&mut world);
     if let Some(steady_s) = scenario.checks.steady_from_s {
-        world.steady_from = (steady_s * 1e9) as Ns;
-        world.at(world.steady_from, crate::engine::Event::Steady);
+        world.at((steady_s * 1e9) as Ns, crate::engine::Event::Steady);
     }
     control.run(&mut world)?;
     if let Some(line) = world.over.take() {

@@ -15,7 +15,7 @@
 #include "types.bpf.h"
 #include "vtime.bpf.h"
 #include "account.bpf.h"
-#include "home.bpf.h"
+#include "memory.bpf.h"
 #include "move.bpf.h"
 #include "queue.bpf.h"
 #include "steal.bpf.h"
@@ -285,6 +285,17 @@ static __always_inline void note_running(struct ballast_cpu *cpu, const struct t
 		cpu->running_key = running_key_of(tctx, cpu, now);
 }
 
+/* @tctx has run until @now, on @cpu if that is known. */
+static __always_inline void account_run(struct task_ctx *tctx, const struct ballast_cpu *cpu,
+					u64 now)
+{
+	u64 ran_ns = charge(tctx, now);
+
+	charge_confined(tctx, ran_ns);
+	if (cpu)
+		note_ran_on(tctx, cpu->node, ran_ns);
+}
+
 /*
  * Let @prev go on: account for what it had, as if it had been taken anew, from a
  * queue if it @competes with those that wait.
@@ -294,10 +305,8 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 {
 	struct ballast_clock *clock = clock_at(tctx->clock);
 	struct ballast_row *row = row_at(tctx->slot);
-	u64 ran_ns = charge(tctx, now);
 
-	charge_confined(tctx, ran_ns);
-	note_ran_on(tctx, cpu->node, ran_ns);
+	account_run(tctx, cpu, now);
 	take_charged_weight(tctx, row);
 	if (tctx->confined_cpu) {
 		/* Its weight may have changed, or it may be free to go anywhere again. */
@@ -410,9 +419,8 @@ static __always_inline void adopt(struct task_struct *p, struct task_ctx *tctx,
 				  struct ballast_row *row, u32 domain)
 {
 	tctx->domain = domain;
-	if (row) {
+	if (row)
 		row->domain = domain;
-	}
 	note_whole_domain(p, tctx, row);
 }
 
@@ -485,7 +493,7 @@ void BPF_STRUCT_OPS(ballast_stopping, struct task_struct *p, bool runnable)
 {
 	struct ballast_cpu *cpu = cpu_at(scx_bpf_task_cpu(p));
 	struct task_ctx *tctx = task_ctx_of(p);
-	u64 ran_ns, now = scx_bpf_now();
+	u64 now = scx_bpf_now();
 	struct ballast_row *row;
 
 	if (cpu) {
@@ -494,10 +502,7 @@ void BPF_STRUCT_OPS(ballast_stopping, struct task_struct *p, bool runnable)
 	}
 	if (!tctx)
 		return;
-	ran_ns = charge(tctx, now);
-	charge_confined(tctx, ran_ns);
-	if (cpu)
-		note_ran_on(tctx, cpu->node, ran_ns);
+	account_run(tctx, cpu, now);
 	row = row_at(tctx->slot);
 	if (row)
 		enter_state(row, runnable ? BALLAST_WAIT : BALLAST_SLEEP, now);

@@ -614,6 +614,15 @@ static __always_inline u64 near_window(const struct ballast_clock *clock)
 }
 
 /*
+ * Is it this CPU that is to have a task? Under core scheduling one asks for its siblings too,
+ * and scx_bpf_dsq_move would take locks that are held.
+ */
+static __always_inline bool is_this_cpu(s32 cpu_id)
+{
+	return likely(bpf_get_smp_processor_id() == (u32)cpu_id);
+}
+
+/*
  * Take the first brief task of @cpu_id from the front of its domain's queue, if it is not
  * much behind the very first: to fetch another CPU's takes both run queues' locks, and costs
  * several times what a short turn does. Only where many wait, so that nobody's turn is
@@ -629,6 +638,8 @@ static __always_inline bool take_near(s32 cpu_id, const struct ballast_cpu *cpu,
 	u32 seen = 0;
 
 	if (fifo_sched || domain->nr_hogs || !cpu->nr_near || !many_wait(domain))
+		return false;
+	if (!is_this_cpu(cpu_id))
 		return false;
 	/* If its own are few among them, as a rule none is near the front. */
 	if (cpu->nr_near * NEAR_SCAN < nr_open(domain))

@@ -229,7 +229,6 @@ static __always_inline void task_begin(struct task_struct *p)
 	tctx->slept = false;
 	tctx->cycle_ns = 0;
 	tctx->standing_domain = 0;
-	tctx->home_node = 0;
 	note_whole_domain(p, tctx, row_at(tctx->slot));
 }
 

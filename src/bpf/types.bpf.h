@@ -95,7 +95,7 @@ struct task_ctx {
 	u64 goes_on_ns;
 	/* when it was sent straight to an idle CPU; 0: it has run since */
 	u64 sent_idle_ns;
-	/* how long it ran on other nodes than home_node, less what it ran there since */
+	/* how long it ran on away_node, less what it ran on memory_node meanwhile */
 	u64 away_ns;
 	/* pid of what ran where it was last woken */
 	s32 woken_by;
@@ -103,7 +103,9 @@ struct task_ctx {
 	u32 clock;
 	u32 domain;
 	/* node + 1 of its memory, as far as is known; 0: has not run yet */
-	u32 home_node;
+	u32 memory_node;
+	/* the other node that it ran on last */
+	u32 away_node;
 	/* what vruntime is charged by: the daemon's wish or own_weight */
 	u32 weight;
 	/* the exact weight of its nice level */

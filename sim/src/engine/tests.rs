@@ -3,6 +3,8 @@
 //! callbacks come, what is asynchronous. The tests act as the scheduler.
 //! Never needs the daemon.
 
+mod memory;
+
 use super::change::Birth;
 use super::cpu::Power;
 use super::task::{Role, State, Where};
@@ -16,9 +18,16 @@ const MS: Ns = 1_000_000;
 
 /// Two nodes of two CPUs with the shipped scheduler loaded, no tasks, no daemon.
 fn machine() -> World {
-    let text = "name = 'contract'\nseconds = 60\n[topology]\nnodes = 2\ncores_per_llc = 2\n\
-                [[cgroups]]\npath = '/a'\nweight = 100\n[checks]\noff = ['heartbeat']\n";
-    let scenario: Scenario = parse(text).expect("good");
+    machine_of(2)
+}
+
+/// The same with so many nodes.
+fn machine_of(nodes: u32) -> World {
+    let text = format!(
+        "name = 'contract'\nseconds = 60\n[topology]\nnodes = {nodes}\ncores_per_llc = 2\n\
+         [[cgroups]]\npath = '/a'\nweight = 100\n[checks]\noff = ['heartbeat']\n"
+    );
+    let scenario: Scenario = parse(&text).expect("good");
     let config = crate::run::config(&[], &scenario.topology).expect("good");
     let (object, _) = Object::load(&config, None).expect("loads");
     let mut world = World::new(
@@ -26,7 +35,7 @@ fn machine() -> World {
         &config,
         object,
         1,
-        crate::trace::Trace::new(4, None),
+        crate::trace::Trace::new(2 * nodes as usize, None),
     );
     assert!(world.load());
     world
@@ -41,7 +50,7 @@ fn born(world: &mut World, cpus: &[u32]) -> TaskId {
     }
     let birth = Birth {
         role,
-        allowed: CpuBits::of(4, cpus.iter().copied()),
+        allowed: CpuBits::of(world.cpus.len() as u32, cpus.iter().copied()),
         cpu: cpus[0],
         nice: 0,
         cgroup: 0,
@@ -161,7 +170,7 @@ fn move_to_local_belongs_to_dispatch() {
 #[test]
 fn a_task_moved_to_the_local_queue_is_of_the_cpu_that_asked() {
     let mut world = machine();
-    let tasks = [1; 3].map(|cpu| spinner(&mut world, &[cpu, 0]));
+    let tasks = [(); 3].map(|()| spinner(&mut world, &[1, 0]));
     run_for(&mut world, MS);
     let is_queued = |task: &&TaskId| world.tasks[**task as usize].state == State::Queued;
     let waiting = *tasks.iter().find(is_queued).expect("one waits");
@@ -185,39 +194,6 @@ fn a_task_moved_to_the_local_queue_is_of_the_cpu_that_asked() {
     let t = &world.tasks[waiting as usize];
     assert!(matches!(t.place, Where::Local(0)), "{:?}", t.place);
     assert_eq!(t.cpu(), 0);
-}
-
-#[test]
-fn a_task_is_taken_back_to_its_node_before_others_are_taken_there() {
-    let mut world = machine();
-    let everywhere = CpuBits::of(4, 0..4);
-    let visitor = spinner(&mut world, &[2]);
-    run_for(&mut world, 5 * MS);
-    let fixed = [2, 3].map(|cpu| spinner(&mut world, &[cpu]));
-    for _ in 0..4 {
-        let native = spinner(&mut world, &[0, 1]);
-        run_for(&mut world, MS);
-        world.change_mask(0, native, everywhere.clone());
-    }
-    world.change_mask(0, visitor, CpuBits::of(4, [0, 1]));
-    run_for(&mut world, 20 * MS);
-    world.change_mask(0, visitor, everywhere);
-    let comes_later = |world: &World| {
-        let queue = &world.queues[world.queue_index(0).expect("a queue")];
-        queue.iter().skip(1).any(|task| task == visitor)
-    };
-    for _ in 0..200 {
-        run_for(&mut world, MS);
-        if comes_later(&world) {
-            break;
-        }
-    }
-    assert!(comes_later(&world), "it waits behind another");
-    world.change_mask(0, fixed[0], CpuBits::of(4, [3]));
-    run_for(&mut world, MS);
-    let t = &world.tasks[visitor as usize];
-    assert_eq!((t.state, t.cpu()), (State::Running, 2));
-    assert!(world.checks.all_kept(), "{:?}", world.checks.failures);
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub fn judge(
     // tick: a wake-up preempts only who has run for the margin.
     let burst_wait_us = (config.slice_overutil_ns + world.tick_ns) / 1000;
     let tasks = tasks(scenario, world, span_ns, burst_wait_us);
-    let steady = scenario.checks.steady_from_s.is_some();
+    // A scheduler that was ejected has given nobody a share of the rest.
+    let steady = scenario.checks.steady_from_s.is_some() && world.ejected.is_none();
     let groups = groups(scenario, world, &tasks, span_ns);
     if steady && balancer == Balancer::Ballast {
         check_shares(scenario, world, &groups);
