@@ -241,14 +241,12 @@ impl Daemon {
         self.tuning.as_ref()
     }
 
+    /// What holds now, roles of all CPUs with it: BPF changes them when the daemon falls silent.
     fn present_beat(&self) -> Beat {
-        let config = &self.tuner_config;
-        let default = tuner::tune(&Observation::default(), config, None);
-        let tuning = self.tuning.as_ref().unwrap_or(&default);
-        Beat {
-            slice_ns: tuning.slice_ns,
-            preempt_margin_ns: tuning.preempt_margin_ns,
-            cpus: Vec::new(),
+        let of_nothing = || tuner::tune(&Observation::default(), &self.tuner_config, None);
+        match &self.tuning {
+            Some(tuning) => beat_of(tuning),
+            None => beat_of(&of_nothing()),
         }
     }
 

@@ -291,9 +291,11 @@ mod tests {
             .describe_meta(&mut text, None)
             .expect("a buffer takes all");
         let text = String::from_utf8(text).expect("text");
-        for (name, field) in Metrics::meta().fields {
-            assert!(text.contains(&name), "{name}");
-            assert!(field.attrs.desc.is_some(), "{name} has no description");
+        for meta in [Metrics::meta(), NodeMetrics::meta(), DomainMetrics::meta()] {
+            for (name, field) in meta.fields {
+                assert!(text.contains(&name), "{name}");
+                assert!(field.attrs.desc.is_some(), "{name} has no description");
+            }
         }
     }
 }

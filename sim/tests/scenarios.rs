@@ -277,8 +277,12 @@ fn those_that_wait_go_on_where_they_were_if_many_do() {
                 work = { kind = 'periodic', run_us = 1000, sleep_us = 3000, jitter_pct = 30 }\n";
     let outcome = kept(text);
     // In the order of the queue it would be three of four.
-    let strangers = outcome.cpu_migrations as f64 / outcome.switches as f64;
-    assert!(strangers < 0.1, "{strangers}");
+    assert!(strangers(&outcome) < 0.1, "{}", strangers(&outcome));
+}
+
+/// Switches to a task that another CPU ran last, of all.
+fn strangers(outcome: &Outcome) -> f64 {
+    outcome.cpu_migrations as f64 / outcome.switches as f64
 }
 
 #[test]
@@ -287,31 +291,36 @@ fn nobody_waits_long_for_those_that_are_near() {
     let text = "name = 'x'\nseconds = 40\nflags = ['-o', '20000', '-u', '20000']\n\
                 [topology]\nnodes = 1\ncores_per_llc = 2\n\
                 [checks]\nsteady_from_s = 5\noff = ['settle', 'lag']\n\
-                [[tasks]]\nname = 'workers'\ncount = 20\nnice = -20\n\
-                work = { kind = 'periodic', run_us = 20000, sleep_us = 1000, jitter_pct = 30 }\n\
+                [[tasks]]\nname = 'workers'\ncount = 40\nnice = -20\n\
+                work = { kind = 'periodic', run_us = 5000, sleep_us = 300, jitter_pct = 30 }\n\
                 [[tasks]]\nname = 'pinned'\ncount = 80\nnice = -20\ncpus = '0'\npinned = true\n\
                 work = { kind = 'spin' }\n";
     let outcome = kept(text);
-    // In the order of the queue 550; by four slices of virtual time 35,000.
     assert!(
-        outcome.groups[0].longest_wait_ms < 2000.0,
-        "{:?}",
-        outcome.groups
+        strangers(&outcome) < 0.1,
+        "those that are near are passed by others"
     );
+    // Without a bound, or by four slices of virtual time, some wait for ever.
+    let longest_ms = outcome.groups[0].longest_wait_ms;
+    assert!(longest_ms < 600.0, "{longest_ms}");
 }
 
 #[test]
-fn those_that_are_confined_lose_nothing_to_those_that_are_near() {
+fn those_that_may_go_anywhere_lose_nothing_by_those_that_are_near() {
     let text = "name = 'x'\nseconds = 20\n[topology]\nnodes = 1\ncores_per_llc = 2\n\
                 [checks]\nsteady_from_s = 5\noff = ['settle', 'lag']\n\
-                [[tasks]]\nname = 'workers'\ncount = 20\n\
-                work = { kind = 'periodic', run_us = 5000, sleep_us = 1000, jitter_pct = 30 }\n\
+                [[tasks]]\nname = 'workers'\ncount = 40\n\
+                work = { kind = 'periodic', run_us = 1500, sleep_us = 1000, jitter_pct = 30 }\n\
                 [[tasks]]\nname = 'pinned'\ncount = 20\ncpus = '0'\npinned = true\n\
                 work = { kind = 'spin' }\n";
     let outcome = kept(text);
-    // All are owed the same; by four slices of virtual time it was 0.033.
+    assert!(
+        strangers(&outcome) < 0.1,
+        "those that are near are passed by others"
+    );
+    // All are owed the same; by four slices of virtual time pinned ones had 0.0012 more.
     let pinned = outcome.groups[1].received;
-    assert!((pinned - 0.05).abs() < 0.003, "{pinned}");
+    assert!((pinned - 1.0 / 30.0).abs() < 0.0006, "{pinned}");
 }
 
 #[test]

@@ -40,6 +40,8 @@ struct FakeKernel {
     sequence: u16,
     /// Of each CPU.
     idle_ns: u64,
+    /// Of the last beat.
+    roles: Vec<CpuRole>,
 }
 
 impl FakeKernel {
@@ -72,6 +74,7 @@ impl FakeKernel {
             manner,
             sequence: 0,
             idle_ns: 0,
+            roles: Vec::new(),
         };
         // So that the first round knows what they want.
         kernel.pass();
@@ -111,7 +114,8 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
-    fn beat(&mut self, _: &Beat) -> Result<u64> {
+    fn beat(&mut self, beat: &Beat) -> Result<u64> {
+        self.roles = beat.cpus.clone();
         Ok(self.now_ns)
     }
 
@@ -268,6 +272,7 @@ fn a_task_under_way_is_not_asked_again() {
     let mut daemon = daemon(&[]);
     rounds(&mut daemon, &mut kernel, 2);
     assert_eq!(daemon.totals().requested, 4);
+    assert_eq!(kernel.sequence, 4, "the kernel was asked so often");
 }
 
 #[test]
@@ -305,6 +310,20 @@ fn the_tuner_tells_bpf_a_slice_from_the_flags() {
         daemon.tuning().map(|tuning| tuning.slice_ns),
         Some(3_000_000)
     );
+}
+
+#[test]
+fn every_beat_carries_the_roles_since_bpf_changes_them_when_the_daemon_is_silent() {
+    let mut kernel = FakeKernel::with_spinners(&[], Manner::Obliging);
+    let mut daemon = daemon(&[]);
+    for _ in 0..4 {
+        daemon.tune(&mut kernel).expect("no failure");
+        kernel.now_ns += 100_000_000;
+    }
+    assert_eq!(kernel.roles.len(), 8);
+    assert!(kernel.roles.iter().all(|role| !role.direct), "all are busy");
+    round(&mut daemon, &mut kernel, &BTreeMap::new());
+    assert_eq!(kernel.roles.len(), 8);
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl SharedMemory {
             }
             if new != old {
                 changed = true;
-                // Lost to a hotplug: the next tuning does it.
+                // Lost to a hotplug: the next beat does it.
                 let _ = flags.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
             }
         }
