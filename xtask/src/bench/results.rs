@@ -260,7 +260,7 @@ impl Collector {
         self.turns
     }
 
-    /// Takes no more turns than there have been: the user stopped it.
+    /// Takes no more turns than there have been: the user or the emulator stopped it.
     pub fn cut_short(&mut self) {
         self.drop_unfinished_turn();
         self.turns = self.whole_turns;
