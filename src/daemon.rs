@@ -243,10 +243,13 @@ impl Daemon {
 
     /// What holds now, roles of all CPUs with it: BPF changes them when the daemon falls silent.
     fn present_beat(&self) -> Beat {
-        let of_nothing = || tuner::tune(&Observation::default(), &self.tuner_config, None);
         match &self.tuning {
             Some(tuning) => beat_of(tuning),
-            None => beat_of(&of_nothing()),
+            None => beat_of(&tuner::tune(
+                &Observation::default(),
+                &self.tuner_config,
+                None,
+            )),
         }
     }
 

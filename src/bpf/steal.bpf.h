@@ -46,48 +46,41 @@ static __always_inline bool steal_in_domain(s32 cpu_id, const struct ballast_dom
 	return false;
 }
 
-/* Who has nothing to do. */
-struct thief {
-	s32 cpu_id;
-	u32 domain;
-	u32 node;
-};
-
 /*
  * Tasks at the front of another node's queue among which one with memory on the thief's is
  * sought: each takes the lock of the queue. Of eight that are mixed one nearly always has.
  */
 #define MEMORY_SCAN 8
 
-/* Is @p's memory on the thief's node, and may it run there? */
+/* Is @p's memory on the node of @cpu, and may it run there? */
 static __always_inline bool may_be_taken_back(struct task_struct *p, const struct task_ctx *tctx,
-					      const struct thief *thief)
+					      s32 cpu_id, const struct ballast_cpu *cpu)
 {
 	struct ballast_row *row;
 
-	if (!has_memory_on(tctx, thief->node))
+	if (!has_memory_on(tctx, cpu->node))
 		return false;
 	/* The kernel ejects a scheduler that moves a task to where it may not run. */
-	if (!bpf_cpumask_test_cpu(thief->cpu_id, p->cpus_ptr))
+	if (!bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr))
 		return false;
 	/* One that the daemon has just sent away would go there again. */
 	row = row_at(tctx->slot);
 	return !row || !row->request;
 }
 
-/* Take one from @dsq, of another node, whose memory is on the thief's: nobody new comes there. */
-static __always_inline bool take_back(u64 dsq, const struct thief *thief)
+/* Take one from @dsq, of another node, whose memory is on @cpu's: nobody new comes there. */
+static __always_inline bool take_back(u64 dsq, s32 cpu_id, const struct ballast_cpu *cpu)
 {
 	struct task_struct *p;
 	struct task_ctx *tctx;
 	bool taken = false;
 	u32 seen = 0;
 
-	if (!is_this_cpu(thief->cpu_id))
+	if (!is_this_cpu(cpu_id))
 		return false;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		tctx = task_ctx_of(p);
-		if (tctx && may_be_taken_back(p, tctx, thief)) {
+		if (tctx && may_be_taken_back(p, tctx, cpu_id, cpu)) {
 			taken = scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0);
 			break;
 		}
@@ -97,8 +90,8 @@ static __always_inline bool take_back(u64 dsq, const struct thief *thief)
 	return taken;
 }
 
-static __always_inline bool steal_from(u32 domain_id, const struct thief *thief, u32 threshold,
-				       u64 bound_ns, u64 now)
+static __always_inline bool steal_from(u32 domain_id, s32 cpu_id, const struct ballast_cpu *cpu,
+				       u32 threshold, u64 bound_ns, u64 now)
 {
 	struct ballast_domain *domain = domain_at(domain_id);
 	u64 since_ns;
@@ -112,31 +105,31 @@ static __always_inline bool steal_from(u32 domain_id, const struct thief *thief,
 		return false;
 	if (threshold > 1 && scx_bpf_dsq_nr_queued(DOMAIN_DSQ(domain_id)) < threshold)
 		return false;
-	if (domain->node != thief->node && take_back(DOMAIN_DSQ(domain_id), thief))
+	if (domain->node != cpu->node && take_back(DOMAIN_DSQ(domain_id), cpu_id, cpu))
 		return true;
 	return scx_bpf_dsq_move_to_local(DOMAIN_DSQ(domain_id), 0);
 }
 
-/* Try the domains of @node_id, starting behind the thief's so that victims differ. */
-static __always_inline bool steal_in_node(u32 node_id, const struct thief *thief, u32 threshold,
-					  u64 bound_ns, u64 now)
+/* Try the domains of @node_id for @cpu, starting behind its own so that victims differ. */
+static __always_inline bool steal_in_node(u32 node_id, s32 cpu_id, const struct ballast_cpu *cpu,
+					  u32 threshold, u64 bound_ns, u64 now)
 {
 	struct ballast_node *node = node_at(node_id);
-	u32 i, victim, next, own = thief->domain;
+	u32 i, victim, next, own = cpu->domain;
 
 	if (!node || !node->nr_domains)
 		return false;
 	/* As most have: a loop would cost several times the look. */
 	if (node->nr_domains == 1)
 		return node->first_domain != own &&
-		       steal_from(node->first_domain, thief, threshold, bound_ns, now);
+		       steal_from(node->first_domain, cpu_id, cpu, threshold, bound_ns, now);
 	next = (own + 1) % node->nr_domains;
 	bpf_for(i, 0, STEAL_SCAN_MAX) {
 		if (i >= node->nr_domains)
 			break;
 		victim = node->first_domain + next;
 		next = next + 1 < node->nr_domains ? next + 1 : 0;
-		if (victim != own && steal_from(victim, thief, threshold, bound_ns, now))
+		if (victim != own && steal_from(victim, cpu_id, cpu, threshold, bound_ns, now))
 			return true;
 	}
 	return false;
@@ -146,16 +139,11 @@ static __always_inline bool steal_in_node(u32 node_id, const struct thief *thief
 static __noinline void steal(s32 cpu_id, const struct ballast_cpu *cpu,
 			     const struct ballast_domain *domain, u64 now)
 {
-	const struct thief thief = {
-		.cpu_id = cpu_id,
-		.domain = cpu->domain,
-		.node = cpu->node,
-	};
 	u32 i;
 
 	if (steal_in_domain(cpu_id, domain) || !greedy_threshold)
 		return;
-	if (steal_in_node(cpu->node, &thief, greedy_threshold, patience(steal_after_node_ns),
+	if (steal_in_node(cpu->node, cpu_id, cpu, greedy_threshold, patience(steal_after_node_ns),
 			  now)) {
 		count(BALLAST_STAT_STEAL_NODE);
 		return;
@@ -165,7 +153,7 @@ static __noinline void steal(s32 cpu_id, const struct ballast_cpu *cpu,
 	bpf_for(i, 1, BALLAST_MAX_NODES) {
 		if (i >= nr_nodes)
 			break;
-		if (steal_in_node(nearest_node(cpu->node, i), &thief, greedy_threshold_x_numa,
+		if (steal_in_node(nearest_node(cpu->node, i), cpu_id, cpu, greedy_threshold_x_numa,
 				  patience(steal_after_numa_ns), now)) {
 			count(BALLAST_STAT_STEAL_NUMA);
 			return;

@@ -33,7 +33,8 @@ const TURNS: u32 = 5;
 const QUICK_TURNS: u32 = 1;
 /// The kernel with the newer EEVDF.
 const NEWER_SERIES: &str = "7.3";
-/// Boots that may lose the same turn: QEMU loses one in some dozens to stale code, with 32 CPUs most.
+/// Boots that may lose the same turn: QEMU loses one in some dozens to stale code, of those with
+/// 32 CPUs most.
 const BOOTS: u32 = 4;
 /// Host seconds for one of the guest's: a clock that counts instructions runs slower than the
 /// host's when all CPUs are busy, and the host may be busy too.

@@ -35,10 +35,14 @@ fn machine_of(nodes: u32) -> World {
         &config,
         object,
         1,
-        crate::trace::Trace::new(2 * nodes as usize, None),
+        crate::trace::Trace::new(scenario.topology.nr_cpus() as usize, None),
     );
     assert!(world.load());
     world
+}
+
+fn mask_of(world: &World, cpus: &[u32]) -> CpuBits {
+    CpuBits::of(world.cpus.len() as u32, cpus.iter().copied())
 }
 
 /// A spinner that may use `cpus`, not woken yet.
@@ -50,7 +54,7 @@ fn born(world: &mut World, cpus: &[u32]) -> TaskId {
     }
     let birth = Birth {
         role,
-        allowed: CpuBits::of(world.cpus.len() as u32, cpus.iter().copied()),
+        allowed: mask_of(world, cpus),
         cpu: cpus[0],
         nice: 0,
         cgroup: 0,

@@ -13,18 +13,30 @@ fn memory_node(world: &World, task: TaskId) -> Option<u32> {
         .checked_sub(1)
 }
 
-/// Lets the task run alone on one CPU.
-fn runs_on(world: &mut World, task: TaskId, cpu: u32, ms: u64) {
-    let nr_cpus = world.cpus.len() as u32;
-    world.change_mask(0, task, CpuBits::of(nr_cpus, [cpu]));
-    run_for(world, ms * MS);
+/// A spinner born on CPU 0 runs alone on one CPU after another, for so many ms each: which
+/// node is its memory on after that?
+fn memory_follows(nodes: u32, steps: &[(u32, u64, u32)]) {
+    let mut world = machine_of(nodes);
+    let task = spinner(&mut world, &[0]);
+    for &(cpu, ms, node) in steps {
+        // What it ran in one go is known when it stops: it goes on beside.
+        for (cpu, ms) in [(cpu, ms), (cpu ^ 1, 1)] {
+            let mask = mask_of(&world, &[cpu]);
+            world.change_mask(0, task, mask);
+            run_for(&mut world, ms * MS);
+        }
+        let now = world.now;
+        assert_eq!(
+            memory_node(&world, task),
+            Some(node),
+            "{ms} ms on {cpu}, until {now}"
+        );
+    }
 }
 
 #[test]
 fn memory_is_on_another_node_once_a_task_has_run_there_for_a_second() {
-    let mut world = machine();
-    let task = spinner(&mut world, &[0]);
-    for (cpu, ms, node) in [
+    let steps = [
         (0, 3000, 0),
         (2, 900, 0),
         (1, 500, 0),
@@ -33,34 +45,20 @@ fn memory_is_on_another_node_once_a_task_has_run_there_for_a_second() {
         (0, 900, 1),
         (2, 2000, 1),
         (1, 1100, 0),
-    ] {
-        runs_on(&mut world, task, cpu, ms);
-        // What it runs in one go is known when it stops.
-        let now = world.now;
-        runs_on(&mut world, task, cpu ^ 1, 1);
-        assert_eq!(
-            memory_node(&world, task),
-            Some(node),
-            "{ms} ms on {cpu}, at {now}"
-        );
-    }
+    ];
+    memory_follows(2, &steps);
 }
 
 #[test]
 fn time_on_different_other_nodes_does_not_add_up() {
-    let mut world = machine_of(3);
-    let task = spinner(&mut world, &[0]);
-    for (cpu, ms, node) in [
+    let steps = [
         (0, 10, 0),
         (2, 600, 0),
         (4, 600, 0),
         (2, 600, 0),
         (4, 1100, 2),
-    ] {
-        runs_on(&mut world, task, cpu, ms);
-        runs_on(&mut world, task, cpu ^ 1, 1);
-        assert_eq!(memory_node(&world, task), Some(node), "{ms} ms on {cpu}");
-    }
+    ];
+    memory_follows(3, &steps);
 }
 
 /// A task with memory on the second node that waits on the first, behind another at least;
