@@ -197,7 +197,7 @@ pub struct Cli {
     pub verbose: u8,
 
     /// Passed to libbpf as they are.
-    #[command(flatten, next_help_heading = "Libbpf Options")]
+    #[command(flatten, next_help_heading = LIBBPF)]
     pub libbpf: LibbpfOpts,
 }
 
@@ -207,6 +207,7 @@ const STEALING: &str = "Stealing and placement";
 const DOMAINS: &str = "Domains";
 const TASKS: &str = "Tasks";
 const OUTPUT: &str = "Output";
+const LIBBPF: &str = "Libbpf Options";
 
 /// What a well-formed command line asks for.
 #[derive(Debug)]

@@ -268,6 +268,50 @@ fn help_gives_every_range() {
     }
 }
 
+/// The cells of the README's row for this flag: default, then unit and range.
+fn readme_row(long: &str) -> (&'static str, &'static str) {
+    let readme = include_str!("../../README.md");
+    let name = format!("`--{long}`");
+    let row = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .map(|line| line.split(" | ").collect::<Vec<&str>>())
+        .find(|cells| cells[0].split([',', ';']).any(|flag| flag.trim() == name))
+        .unwrap_or_else(|| panic!("README has no row for {name}"));
+    (row[1].trim_matches(['|', ' ']), row[2])
+}
+
+#[test]
+fn readme_gives_every_default_and_range() {
+    let command = Cli::command();
+    for arg in command.get_arguments() {
+        let long = arg.get_long().expect("every flag has a long name");
+        if arg.get_help_heading() == Some(LIBBPF) {
+            let libbpf = include_str!("../../README.md")
+                .split_once("### Libbpf options")
+                .expect("a part of its own");
+            assert!(libbpf.1.contains(&format!("`--{long}`")), "{long}");
+            continue;
+        }
+        let (default, _) = readme_row(long);
+        match arg.get_default_values() {
+            [value] => assert_eq!(default, value, "{long}"),
+            _ => assert!(["off", "unset"].contains(&default), "{long}: {default}"),
+        }
+    }
+    for number in NUMBERS.iter().chain(NUMBERS_FROM_0) {
+        let Some(long) = number.flag.strip_prefix("--") else {
+            continue;
+        };
+        let (_, range) = readme_row(long);
+        let (_, ends) = number.range.split_once("from ").expect("a range");
+        assert!(
+            range.contains(&ends.replace(" to ", "–")),
+            "{long}: {range}"
+        );
+    }
+}
+
 #[test]
 fn defaults() {
     let cli = parse_line(&[]).expect("no flags");

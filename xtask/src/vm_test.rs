@@ -204,7 +204,7 @@ fn group(tests: Vec<Test>, args: &TestArgs) -> Result<BTreeMap<Group, Vec<Test>>
     Ok(groups)
 }
 
-/// Boots for one group, at most: QEMU loses one in some dozens to stale code.
+/// Boots that may lose the same test: QEMU loses one in some dozens to stale code.
 const BOOTS: u32 = 4;
 
 /// Runs a group's tests in one boot, or, where the emulator loses it, those that
@@ -218,19 +218,22 @@ fn run_group(
 ) -> Result<(Vec<Verdict>, Ending)> {
     let mut names = names_of(tests);
     let mut results = Vec::new();
-    let mut boots = 0;
+    let mut lost_boots = 0;
     loop {
-        boots += 1;
         let boot = boot_for(group, tests, &names)?;
         let mut report = Report::new(&names, verbose);
         let ending = guest::run(cache, base, &boot, &mut report)?;
-        if ending == Ending::StaleCode && boots < BOOTS {
-            names = report.pause(&mut results);
-            say!(
-                "the emulator ran stale code, a fault of its own: {} tests go on in another boot",
-                names.len()
-            );
-            continue;
+        if ending == Ending::StaleCode {
+            let got_on = !report.results.is_empty();
+            lost_boots = if got_on { 1 } else { lost_boots + 1 };
+            if lost_boots < BOOTS {
+                names = report.pause(&mut results);
+                say!(
+                    "the emulator ran stale code, a fault of its own: {} tests go on in another boot",
+                    names.len()
+                );
+                continue;
+            }
         }
         let why = match ending {
             Ending::Exited(status) => {
