@@ -35,9 +35,13 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// The start of `text`, so that an error stays readable.
-pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
-    const MAX_CHARS: usize = 60;
-    match text.char_indices().nth(MAX_CHARS) {
+pub fn shorten(text: &str) -> Cow<'_, str> {
+    shorten_to(text, 60)
+}
+
+/// The first `max_chars` characters of `text`, and what says that there are more.
+pub fn shorten_to(text: &str, max_chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max_chars) {
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
         None => Cow::Borrowed(text),
     }

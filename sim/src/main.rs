@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use ballast_sim::object::{DEFECTS, Defect};
 use ballast_sim::run::{Options, Outcome, Ran, config, run, traced};
 use ballast_sim::scenario::{Balancer, Scenario, parse};
 use ballast_sim::{report, swarm};
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use scx_ballast::stdout::{print, print_help};
 use scx_ballast::usage::UsageError;
@@ -94,12 +96,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            // clap's message ends with the first empty line; usage and hints follow.
-            let text = error.to_string();
-            let lines = text.lines().map(str::trim);
-            let message: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-            let line = message.join(" ");
-            eprintln!("{}; try --help", UsageError::plain(line));
+            eprintln!("{}; try --help", UsageError::plain(message(&error)));
             return ExitCode::from(2);
         }
         Err(text) => {
@@ -134,6 +131,20 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// A parser error on one line: its own up to the first empty one. Usage and hints follow.
+fn message(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::ArgumentConflict {
+        // The parser takes whatever else stands beside a scenario for a command.
+        return "error: give one scenario with its options, or else a command, `swarm` or \
+                `scenario`, with its own"
+            .to_owned();
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim);
+    let lines: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    lines.join(" ")
 }
 
 /// So that a number of seeds can be added to it.
@@ -210,7 +221,8 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
     };
     let scenario = read(path)?;
     let defect = find_defect(args.defect.as_deref())?;
-    let trace = args.trace.as_deref().map(create_trace).transpose()?;
+    let create = |trace| create_trace(trace, path);
+    let trace = args.trace.as_deref().map(create).transpose()?;
     let options = Options {
         seed: args.seed,
         defect,
@@ -238,7 +250,12 @@ fn scenario(args: &RunArgs) -> Result<bool, Error> {
 
 /// Before the run: a name that cannot be written should not cost one. Nor should a run that is
 /// refused cost what was in the file.
-fn create_trace(path: &Path) -> Result<Box<dyn Write>, Error> {
+fn create_trace(path: &Path, scenario: &Path) -> Result<Box<dyn Write>, Error> {
+    if is_same_file(path, scenario) {
+        let path = path.display();
+        let line = format!("--trace: {path}: that is the scenario; give another file");
+        return Err(Error::Usage(line));
+    }
     let open = File::options()
         .write(true)
         .create(true)
@@ -252,6 +269,12 @@ fn create_trace(path: &Path) -> Result<Box<dyn Write>, Error> {
             Err(Error::Usage(line))
         }
     }
+}
+
+/// Whether both are there and are one file, by whatever names.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    identity(one).is_some_and(|it| Some(it) == identity(other))
 }
 
 /// A file that loses what it held once something is written.

@@ -98,6 +98,11 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
             "--trace: /nonexistent/trace: ",
         ),
         (
+            &[&spinners(), "--trace", &spinners()],
+            "that is the scenario; give another file",
+        ),
+        (&[&spinners(), "more"], "give one scenario with its options"),
+        (
             &[&spinners(), "--defect", "none"],
             "--defect: `none`; give one of",
         ),
@@ -111,6 +116,27 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
     }
     std::fs::remove_file(bad).expect("removed");
     std::fs::remove_file(bad_flags).expect("removed");
+}
+
+#[test]
+fn a_long_mistake_is_not_said_whole() {
+    for scenario in [
+        "x".repeat(100_000),
+        format!("name = '{}", "x".repeat(100_000)),
+        format!(
+            "balancer = '{}'\nname = 'x'\nseconds = 1",
+            "x".repeat(100_000)
+        ),
+        "name = 'x'\nseconds = 1\n[[tasks]]\nname = 'a'\ncount = 1e300".to_owned(),
+    ] {
+        let error = refusal("long", &scenario);
+        assert!(
+            error.len() < 600,
+            "{} bytes: {}",
+            error.len(),
+            &error[..100]
+        );
+    }
 }
 
 #[test]

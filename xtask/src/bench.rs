@@ -22,7 +22,7 @@ use crate::initramfs::{ExtraFile, Initramfs};
 use crate::kernel::{self, Series};
 use crate::qemu::{self, Clock};
 use crate::topology::{self, Topology};
-use crate::{EXIT_INTERRUPTED, UsageError, workspace};
+use crate::{EXIT_INTERRUPTED, UsageError, say, workspace};
 
 use results::{Collector, Place, Results, Work};
 
@@ -121,11 +121,12 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let programs = workspace::programs(!(args.no_build || args.page_only))?;
     let works = list(&workspace::require(&programs, "guest-test")?)?;
     if args.list {
-        for work in &works {
+        let line = |work: &Work| {
             let (clock, machines) = (work.clock.name(), work.machines);
-            say!("{:16} {clock:7} {:34} {machines}", work.name, work.title);
-        }
-        return Ok(ExitCode::SUCCESS);
+            format!("{:16} {clock:7} {:34} {machines}\n", work.name, work.title)
+        };
+        let lines: String = works.iter().map(line).collect();
+        return say::answer(&lines).map(|()| ExitCode::SUCCESS);
     }
     let is_kept = args.is_for_the_page();
     let (mut whole, mut was_interrupted) = (true, false);
@@ -168,7 +169,10 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
             return Err(UsageError(why.to_string()).into());
         }
         Some(_) if measured.is_empty() => say!("nothing was measured: no page is written"),
-        Some(docs) => page::write(docs, &works, &measured)?,
+        Some(docs) => {
+            make_docs(docs)?;
+            page::write(docs, &works, &measured)?;
+        }
         None => say!("not kept: contenders or peers were named, and no --docs"),
     }
     if was_interrupted {
@@ -181,9 +185,14 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
 /// Refuses contenders that nobody has, and a folder for the page that cannot be.
 fn check(args: &BenchArgs) -> Result<(), UsageError> {
     peers::check(&args.schedulers, args.peers.as_deref()).map_err(UsageError)?;
-    let Some(docs) = &args.docs else {
-        return Ok(());
-    };
+    match &args.docs {
+        // Nothing takes long before it is written, and there may be nothing to write.
+        Some(docs) if !args.page_only => make_docs(docs),
+        _ => Ok(()),
+    }
+}
+
+fn make_docs(docs: &Path) -> Result<(), UsageError> {
     std::fs::create_dir_all(docs).map_err(|error| {
         let docs = docs.display();
         UsageError(format!("--docs: {docs}: {error}; give a folder to write"))

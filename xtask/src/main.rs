@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
@@ -134,7 +135,11 @@ fn main() -> ExitCode {
     let Cli { task: Task::Vm(vm) } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(why) if why.use_stderr() => {
-            eprintln!("error: {}", one_line(&why.to_string()));
+            let line = match why.kind() {
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command given".into(),
+                _ => one_line(&why.to_string()),
+            };
+            eprintln!("error: {line}; try --help");
             return ExitCode::from(EXIT_USAGE);
         }
         Err(help) => help.exit(),
@@ -150,10 +155,7 @@ fn main() -> ExitCode {
         Vm::Test(args) => vm_test::run(&args),
         Vm::Bench(args) => bench::run(&args),
         Vm::Demo(args) => demo(&args),
-        Vm::Topologies => {
-            say::text(&topology::table());
-            Ok(ExitCode::SUCCESS)
-        }
+        Vm::Topologies => say::answer(&topology::table()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -5,6 +5,7 @@
 //! serde alone would take an array for a table by position, and would say "expected
 //! u32" without a field or a range.
 
+use scx_ballast::usage::shorten;
 use toml::{Table, Value};
 
 use crate::engine::MAX_LIVE;
@@ -203,7 +204,9 @@ fn holds(path: &str, holds: &Holds, value: &Value) -> Result<(), String> {
 
 fn wrong(path: &str, holds: &Holds, value: &Value) -> String {
     let is = match value {
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.to_string(),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {
+            shorten(&value.to_string()).into_owned()
+        }
         Value::Array(_) => "an array".to_owned(),
         other => format!("a {}", other.type_str()),
     };

@@ -4,6 +4,7 @@
 
 use scx_ballast::cgroups::{ROOT_PATH, parent_of};
 use scx_ballast::cpulist::CpuList;
+use scx_ballast::usage::{shorten, shorten_to};
 use toml::Table;
 
 use super::{Cgroup, CheckConfig, Faults, Scenario, TaskGroup, Topology, Work, keys};
@@ -38,6 +39,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
         return format!("line {line}: {field}: it is missing; give it");
     }
     let message = error.message().replace('\n', "; ");
+    let (source, message) = (shorten(source), shorten_to(&message, 240));
     format!("line {line}: `{source}`: {message}")
 }
 

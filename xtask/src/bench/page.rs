@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Owns docs/benchmarks.md: results in, Markdown and charts out.
-//! Must never hold a date or a path: the same results make the same page.
+//! Must never hold a date or a path: the same results make the same page, but for
+//! machines without results, whose part stays as it was.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -35,28 +37,41 @@ CPUs are slow, and they share the host's.
 - What scx_ballast misses, why, and what was tried: [misses.md](misses.md).
 ";
 
-/// Writes the page and its charts into `docs`.
+/// Kernel series and machine: what a part of the page is about.
+type Machine = (String, String);
+
+/// Writes the page and its charts into `docs`. A part that the page there has of a machine
+/// without results stays as it is.
 ///
 /// # Errors
-/// When a chart cannot be drawn or a file not written.
+/// When a chart cannot be drawn, or a file not read or written.
 pub fn write(docs: &Path, works: &[Work], results: &[Results]) -> Result<()> {
     let charts = docs.join("benchmarks");
     fs::create_dir_all(&charts).with_context(|| format!("making {}", charts.display()))?;
-    let mut page = String::from(HEAD);
-    for (machine, results) in machines(results) {
+    let path = docs.join("benchmarks.md");
+    let mut parts = parts_of(&old_page(&path)?);
+    let measured = machines(results);
+    for (series, topology) in parts.keys() {
+        if !measured.contains_key(&(series.clone(), topology.clone())) {
+            say!("no results of kernel {series}, machine {topology}: its part stays as it is");
+        }
+    }
+    for (machine, results) in measured {
         let sections = sections(works, &results);
-        overview(&mut page, &machine, &sections);
+        let mut part = String::new();
+        overview(&mut part, &machine, &sections);
         for section in &sections {
             let name = format!(
                 "{}-{}-{}.svg",
                 section.results.place.series, section.results.place.topology, section.work.name
             );
             save(&charts.join(&name), &plot::svg(&section.panels())?)?;
-            section.write(&mut page, &name);
+            section.write(&mut part, &name);
         }
+        parts.insert(machine, part);
     }
-    let path = docs.join("benchmarks.md");
-    save(&path, &page)?;
+    let page: String = parts.into_values().collect();
+    save(&path, &format!("{HEAD}{page}"))?;
     say!("wrote {}", path.display());
     Ok(())
 }
@@ -65,8 +80,29 @@ fn save(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
+/// The page as it is; empty where there is none.
+fn old_page(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        read => read.with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// A page's parts, each as it stands, with the empty line before it.
+fn parts_of(page: &str) -> BTreeMap<Machine, String> {
+    let mut parts = BTreeMap::new();
+    for part in page.split("\n## Kernel ").skip(1) {
+        let heading = part.lines().next().unwrap_or_default();
+        if let Some((series, topology)) = heading.split_once(", machine ") {
+            let machine = (series.to_string(), topology.to_string());
+            parts.insert(machine, format!("\n## Kernel {part}"));
+        }
+    }
+    parts
+}
+
 /// Results by kernel and machine, whatever the clock.
-fn machines(results: &[Results]) -> BTreeMap<(String, String), Vec<&Results>> {
+fn machines(results: &[Results]) -> BTreeMap<Machine, Vec<&Results>> {
     let mut machines: BTreeMap<_, Vec<&Results>> = BTreeMap::new();
     for one in results {
         let key = (one.place.series.clone(), one.place.topology.clone());
@@ -105,7 +141,7 @@ fn sections<'a>(works: &'a [Work], results: &[&'a Results]) -> Vec<Section<'a>> 
     sections
 }
 
-fn overview(page: &mut String, (series, topology): &(String, String), sections: &[Section]) {
+fn overview(page: &mut String, (series, topology): &Machine, sections: &[Section]) {
     let _ = writeln!(page, "\n## Kernel {series}, machine {topology}\n");
     let mut about: BTreeMap<&str, &str> = BTreeMap::new();
     for section in sections {
@@ -123,7 +159,8 @@ fn overview(page: &mut String, (series, topology): &(String, String), sections: 
     let versions: Vec<_> = about
         .iter()
         .filter(|(key, _)| !["cpus", "nodes", "kernel"].contains(key))
-        .map(|(_, version)| *version)
+        // As the programs print it, and one puts a colon between its name and its version.
+        .map(|(_, version)| version.replacen(": ", " ", 1))
         .collect();
     if !versions.is_empty() {
         let _ = writeln!(page, "Versions: {}.", versions.join("; "));
@@ -383,6 +420,20 @@ mod tests {
             assert!(page.contains(part), "{part}\nis not in\n{page}");
         }
         assert!(folder.join("benchmarks/6.18-2x4-wake.svg").is_file());
+        fs::remove_dir_all(folder).expect("it can go");
+    }
+
+    #[test]
+    fn a_machine_without_results_keeps_its_part() {
+        let folder = std::env::temp_dir().join(format!("bench-parts-{}", std::process::id()));
+        let page = || fs::read_to_string(folder.join("benchmarks.md")).expect("it is there");
+        let mut elsewhere = results();
+        elsewhere.place.topology = "4x8".into();
+        write(&folder, &[work()], &[results(), elsewhere]).expect("it writes");
+        let both = page();
+        assert!(both.contains("## Kernel 6.18, machine 4x8"), "{both}");
+        write(&folder, &[work()], &[results()]).expect("it writes");
+        assert_eq!(page(), both);
         fs::remove_dir_all(folder).expect("it can go");
     }
 
