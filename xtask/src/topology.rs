@@ -35,7 +35,7 @@ pub struct Topology {
     threads: u32,
     node_memory_mib: u32,
     /// CPUs plugged in; the rest of sockets × cores × threads are empty places.
-    present_cpus: u32,
+    pub present_cpus: u32,
     nodes: &'static [Node],
     /// SLIT distances of node pairs; local is 10, the other direction the same.
     distances: &'static [(u32, u32, u32)],
