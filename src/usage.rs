@@ -47,6 +47,14 @@ pub fn shorten_to(text: &str, max_chars: usize) -> Cow<'_, str> {
     }
 }
 
+/// The message of a parser error, as clap prints it: its lines up to the first empty one, joined.
+/// Usage and hints follow that.
+pub fn parser_message(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let message: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    message.join(" ").trim_start_matches("error: ").to_owned()
+}
+
 /// Escapes control characters: typed text must neither break the line nor
 /// reach the terminal as an escape sequence.
 fn one_line(message: &str) -> String {
@@ -64,6 +72,15 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usage_hints_are_left_out() {
+        let text = "error: required arguments are missing:\n  <GROUP>...\n\nUsage: x <GROUP>\n";
+        assert_eq!(
+            parser_message(text),
+            "required arguments are missing: <GROUP>..."
+        );
+    }
 
     #[test]
     fn control_characters_are_escaped() {

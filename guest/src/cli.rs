@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
+use scx_ballast::usage::parser_message;
 
 /// Reads the command line. Help and version are printed and end the process with code 0.
 ///
@@ -14,7 +15,7 @@ use clap::Parser;
 pub fn parse<T: Parser>() -> Result<T, ExitCode> {
     match T::try_parse() {
         Ok(arguments) => Ok(arguments),
-        Err(why) if why.use_stderr() => Err(refuse(one_line(&why.to_string()))),
+        Err(why) if why.use_stderr() => Err(refuse(parser_message(&why.to_string()))),
         Err(help) => help.exit(),
     }
 }
@@ -23,22 +24,4 @@ pub fn parse<T: Parser>() -> Result<T, ExitCode> {
 pub fn refuse(why: impl Display) -> ExitCode {
     eprintln!("error: {why}");
     ExitCode::from(2)
-}
-
-/// The message of a parser error: its lines up to the first empty one, joined.
-fn one_line(text: &str) -> String {
-    let lines = text.lines().map(str::trim);
-    let message: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-    message.join(" ").trim_start_matches("error: ").to_owned()
-}
-
-#[cfg(test)]
-mod unit {
-    use super::one_line;
-
-    #[test]
-    fn usage_hints_are_left_out() {
-        let text = "error: required arguments are missing:\n  <GROUP>...\n\nUsage: x <GROUP>\n";
-        assert_eq!(one_line(text), "required arguments are missing: <GROUP>...");
-    }
 }

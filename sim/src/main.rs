@@ -14,10 +14,10 @@ use ballast_sim::object::{DEFECTS, Defect};
 use ballast_sim::run::{Options, Outcome, Ran, config, run, traced};
 use ballast_sim::scenario::{Balancer, Scenario, parse};
 use ballast_sim::{report, swarm};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use scx_ballast::stdout::{print, print_help};
-use scx_ballast::usage::UsageError;
+use scx_ballast::usage::{UsageError, parser_message};
 
 /// Runs scx_ballast, as it ships, on a machine that need not exist.
 ///
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            eprintln!("{}; try --help", UsageError::plain(message(&error)));
+            eprintln!("error: {}; try --help", UsageError::plain(message(&error)));
             return ExitCode::from(2);
         }
         Err(text) => {
@@ -133,18 +133,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// A parser error on one line: its own up to the first empty one. Usage and hints follow.
+/// What is wrong with the command line.
 fn message(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::ArgumentConflict {
+    let beside_a_command = error.get(ContextKind::InvalidSubcommand).is_some();
+    if error.kind() == ErrorKind::ArgumentConflict && beside_a_command {
         // The parser takes whatever else stands beside a scenario for a command.
-        return "error: give one scenario with its options, or else a command, `swarm` or \
-                `scenario`, with its own"
+        return "give one scenario with its options, or else a command, `swarm` or `scenario`, \
+                with its own"
             .to_owned();
     }
-    let text = error.to_string();
-    let lines = text.lines().map(str::trim);
-    let lines: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-    lines.join(" ")
+    parser_message(&error.to_string())
 }
 
 /// So that a number of seeds can be added to it.

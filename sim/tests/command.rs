@@ -103,6 +103,10 @@ fn what_is_wrong_is_one_line_and_exit_code_2() {
         ),
         (&[&spinners(), "more"], "give one scenario with its options"),
         (
+            &["swarm", "--seeds", "1", "--seeds", "2"],
+            "'--seeds <N>' cannot be used multiple times",
+        ),
+        (
             &[&spinners(), "--defect", "none"],
             "--defect: `none`; give one of",
         ),

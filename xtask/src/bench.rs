@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::cache::{Cache, Interrupted};
-use crate::guest::{self, Boot, Ending};
+use crate::guest::{self, Boot, Ending, LostBoots};
 use crate::initramfs::{ExtraFile, Initramfs};
 use crate::kernel::{self, Series};
 use crate::qemu::{self, Clock};
@@ -33,9 +33,6 @@ const TURNS: u32 = 5;
 const QUICK_TURNS: u32 = 1;
 /// The kernel with the newer EEVDF.
 const NEWER_SERIES: &str = "7.3";
-/// Boots that may lose the same turn: QEMU loses one in some dozens to stale code, of those with
-/// 32 CPUs most.
-const BOOTS: u32 = 4;
 /// Host seconds for one of the guest's: a clock that counts instructions runs slower than the
 /// host's when all CPUs are busy, and the host may be busy too.
 const SLOWNESS: u64 = 10;
@@ -306,7 +303,7 @@ fn measure(
     }
     let limit: u64 = works.iter().map(|work| work.limit_secs).sum::<u64>() + START_SECS;
     let mut collector = Collector::new(turns);
-    let mut lost_boots = 0;
+    let mut lost_boots = LostBoots::default();
     let ending = loop {
         let whole_turns = collector.whole_turns();
         let left = u64::from(turns - whole_turns);
@@ -325,10 +322,10 @@ fn measure(
             break ending;
         }
         let got_on = collector.whole_turns() > whole_turns;
-        lost_boots = if got_on { 1 } else { lost_boots + 1 };
-        if lost_boots == BOOTS {
+        if !lost_boots.is_worth_another(got_on) {
+            let most = LostBoots::MOST;
             eprintln!(
-                "error: {place}: {BOOTS} boots lost the same turn to the emulator's stale code"
+                "error: {place}: {most} boots lost the same turn to the emulator's stale code"
             );
             break ending;
         }

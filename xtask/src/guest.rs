@@ -71,6 +71,23 @@ pub enum Ending {
     Interrupted,
 }
 
+/// The boots in a row that QEMU lost to stale code without that anything got on: it loses one in
+/// some dozens, of those with 32 CPUs most.
+#[derive(Debug, Default)]
+pub struct LostBoots(u32);
+
+impl LostBoots {
+    /// As many in a row are enough.
+    pub const MOST: u32 = 4;
+
+    /// One more was lost; whether it is worth another. One in which a part of the work ended
+    /// has lost only the part after that.
+    pub fn is_worth_another(&mut self, got_on: bool) -> bool {
+        self.0 = if got_on { 1 } else { self.0 + 1 };
+        self.0 < LostBoots::MOST
+    }
+}
+
 /// Where the script's output goes, piece by piece.
 pub trait Output {
     /// The guest booted; the script starts now.
@@ -159,41 +176,23 @@ struct Guest {
     booting_since: Instant,
 }
 
-/// How the host schedules QEMU's threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Policy {
-    Usual,
-    /// No thread that wakes takes the host's CPU from one that runs. One that has thrown away
-    /// the copies of code it is about to change would leave the others to copy it as it was:
-    /// the stale code that costs most boots with 32 CPUs.
-    Batch,
-}
-
-impl Policy {
-    /// With few CPUs stale code is rare, and batch makes the emulated clock coarser.
-    fn of(guest_cpus: u32) -> Policy {
-        match guest_cpus {
-            0..=16 => Policy::Usual,
-            _ => Policy::Batch,
-        }
-    }
-
-    /// For chrt.
-    fn flag(self) -> &'static str {
-        match self {
-            Policy::Usual => "--other",
-            Policy::Batch => "--batch",
-        }
+/// How the host schedules QEMU's threads, as chrt's flag. Under batch no thread that wakes takes
+/// the host's CPU from one that runs. One that has thrown away the copies of code it is about to
+/// change would leave the others to copy it as it was: the stale code that costs most boots with
+/// 32 CPUs. With few CPUs that is rare, and batch makes the emulated clock coarser.
+fn host_policy(guest_cpus: u32) -> &'static str {
+    match guest_cpus {
+        0..=16 => "--other",
+        _ => "--batch",
     }
 }
 
 impl Guest {
     fn start(qemu: &Path, machine: &Machine, markers: Markers) -> Result<Guest> {
-        let policy = Policy::of(machine.topology.present_cpus);
-        // setpriv becomes QEMU, and lets the kernel end it should the harness be killed. A
+        // chrt becomes setpriv and that QEMU; setpriv lets the kernel end it should the harness be killed. A
         // process group of its own keeps the terminal's Ctrl-C from reaching it before us.
         let mut child = Command::new("chrt")
-            .args([policy.flag(), "0"])
+            .args([host_policy(machine.topology.present_cpus), "0"])
             .args(["setpriv", "--pdeathsig", "KILL", "--"])
             .arg(qemu)
             .args(machine.args())
@@ -356,6 +355,14 @@ fn run_key() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_boot_that_got_on_starts_the_count_anew() {
+        let mut lost = LostBoots::default();
+        let worth =
+            [false, false, false, true, false, false, false].map(|it| lost.is_worth_another(it));
+        assert_eq!(worth, [true, true, true, true, true, true, false]);
+    }
 
     #[test]
     fn the_last_words_skip_empty_lines() {

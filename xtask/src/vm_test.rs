@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::cache::{Cache, Interrupted};
-use crate::guest::{self, Boot, Ending, Output};
+use crate::guest::{self, Boot, Ending, LostBoots, Output};
 use crate::initramfs::Initramfs;
 use crate::kernel::{self, Series};
 use crate::qemu::Clock;
@@ -204,9 +204,6 @@ fn group(tests: Vec<Test>, args: &TestArgs) -> Result<BTreeMap<Group, Vec<Test>>
     Ok(groups)
 }
 
-/// Boots that may lose the same test: QEMU loses one in some dozens to stale code.
-const BOOTS: u32 = 4;
-
 /// Runs a group's tests in one boot, or, where the emulator loses it, those that
 /// are left in another.
 fn run_group(
@@ -218,22 +215,19 @@ fn run_group(
 ) -> Result<(Vec<Verdict>, Ending)> {
     let mut names = names_of(tests);
     let mut results = Vec::new();
-    let mut lost_boots = 0;
+    let mut lost_boots = LostBoots::default();
     loop {
         let boot = boot_for(group, tests, &names)?;
         let mut report = Report::new(&names, verbose);
         let ending = guest::run(cache, base, &boot, &mut report)?;
-        if ending == Ending::StaleCode {
-            let got_on = !report.results.is_empty();
-            lost_boots = if got_on { 1 } else { lost_boots + 1 };
-            if lost_boots < BOOTS {
-                names = report.pause(&mut results);
-                say!(
-                    "the emulator ran stale code, a fault of its own: {} tests go on in another boot",
-                    names.len()
-                );
-                continue;
-            }
+        let got_on = !report.results.is_empty();
+        if ending == Ending::StaleCode && lost_boots.is_worth_another(got_on) {
+            names = report.pause(&mut results);
+            say!(
+                "the emulator ran stale code, a fault of its own: {} tests go on in another boot",
+                names.len()
+            );
+            continue;
         }
         let why = match ending {
             Ending::Exited(status) => {

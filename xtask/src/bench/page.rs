@@ -51,10 +51,9 @@ pub fn write(docs: &Path, works: &[Work], results: &[Results]) -> Result<()> {
     let path = docs.join("benchmarks.md");
     let mut parts = parts_of(&old_page(&path)?);
     let measured = machines(results);
-    for (series, topology) in parts.keys() {
-        if !measured.contains_key(&(series.clone(), topology.clone())) {
-            say!("no results of kernel {series}, machine {topology}: its part stays as it is");
-        }
+    for machine in parts.keys().filter(|it| !measured.contains_key(it)) {
+        let (series, topology) = machine;
+        say!("no results of kernel {series}, machine {topology}: its part stays as it is");
     }
     for (machine, results) in measured {
         let sections = sections(works, &results);
